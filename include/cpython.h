@@ -1,0 +1,129 @@
+/*
+ * cpython.h - how CPython lays out its memory, by version, on x86-64
+ *
+ * Offsets were read with a debugger from builds of 2.7.18, 3.6.15, 3.7.16,
+ * 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1 and 3.13.0, and from the debugging
+ * symbols of Debian's 3.14 and 3.15; the rules behind them stand in
+ * Objects/obmalloc.c (pools, arenas), Include/object.h (objects, types) and
+ * Modules/gcmodule.c or Python/gc.c (the collector's header).
+ *
+ * Only default builds: free-threaded ones have no pymalloc.
+ */
+#ifndef INCLUDE_CPYTHON_H
+#define INCLUDE_CPYTHON_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- pymalloc ---------------------------------------------------------- */
+
+enum {
+    CPYTHON_POOL_HEADER_BYTES = 48,
+    CPYTHON_ALIGNMENT = 16,
+    CPYTHON_OLD_ALIGNMENT = 8, /* before 2.7.17 and 3.6.9 or so */
+    CPYTHON_LARGEST_BLOCK = 512,
+    CPYTHON_N_CLASSES = CPYTHON_LARGEST_BLOCK / CPYTHON_OLD_ALIGNMENT,
+    CPYTHON_SMALL_POOL = 4096,  /* to 3.9 */
+    CPYTHON_LARGE_POOL = 16384, /* from 3.10 */
+    CPYTHON_SMALL_ARENA = 256 * 1024,
+    CPYTHON_LARGE_ARENA = 1024 * 1024,
+    CPYTHON_HUGE_ARENA = 2 * 1024 * 1024, /* 3.15 with huge pages */
+};
+
+/*
+ * struct pool_header, the same from 2.7 to 3.15. Blocks follow at
+ * CPYTHON_POOL_HEADER_BYTES, size bytes each. Blocks below nextoffset were
+ * carved; those in use number `count`, the rest are on the list from
+ * freeblock, linked through their first word. So count + length of the list ==
+ * carved blocks, which no other memory does by chance.
+ */
+struct cpython_pool {
+    uint32_t count;
+    uint32_t count_padding; /* of a union with a pointer: 0 */
+    uint64_t freeblock;
+    uint64_t nextpool;
+    uint64_t prevpool;
+    uint32_t arenaindex;
+    uint32_t szidx; /* size == (szidx + 1) * alignment */
+    uint32_t nextoffset;
+    uint32_t maxnextoffset; /* == pool size - size */
+};
+
+static_assert(sizeof(struct cpython_pool) == CPYTHON_POOL_HEADER_BYTES,
+              "as obmalloc lays it out");
+
+/*
+ * What precedes a block's data under PYTHONMALLOC=debug: its size big-endian,
+ * a letter for the domain, seven forbidden bytes (_PyMem_DebugRawAlloc).
+ */
+enum {
+    CPYTHON_DEBUG_PREFIX_BYTES = 16,
+    CPYTHON_DEBUG_LETTER_AT = 8,
+    CPYTHON_DEBUG_FORBIDDEN_AT = 9,
+    CPYTHON_DEBUG_FORBIDDEN_BYTES = 7,
+    CPYTHON_DEBUG_FORBIDDEN = 0xfd,        /* from 3.8 */
+    CPYTHON_DEBUG_FORBIDDEN_BEFORE = 0xfb, /* to 3.7 */
+};
+
+/*
+ * From 3.11 each thread's data stack lies in chunks that the arena allocator
+ * gives (Include/internal/pycore_interp.h, struct _stack_chunk).
+ */
+struct cpython_stack_chunk {
+    uint64_t previous;
+    uint64_t size; /* of the whole mapping */
+    uint64_t top;  /* in words, below size / 8 */
+};
+
+enum { CPYTHON_STACK_CHUNK_BYTES = 16384 };
+
+/* ---- objects ----------------------------------------------------------- */
+
+/* The words of a type object that are read (struct _typeobject). */
+enum {
+    CPYTHON_OBJECT_TYPE_AT = 8,
+    CPYTHON_OBJECT_SIZE_AT = 16, /* ob_size, where items follow */
+    CPYTHON_TYPE_NAME_AT = 24,
+    CPYTHON_TYPE_BASICSIZE_AT = 32,
+    CPYTHON_TYPE_ITEMSIZE_AT = 40,
+    CPYTHON_TYPE_FLAGS_AT = 168,
+    CPYTHON_TYPE_BYTES = 176, /* how much of it is read */
+};
+
+#define CPYTHON_TYPE_MANAGED_WEAKREF ((uint64_t)1 << 3) /* from 3.12 */
+#define CPYTHON_TYPE_MANAGED_DICT ((uint64_t)1 << 4)    /* from 3.11 */
+#define CPYTHON_TYPE_READY ((uint64_t)1 << 12)
+#define CPYTHON_TYPE_HAVE_GC ((uint64_t)1 << 14)
+#define CPYTHON_TYPE_SUBCLASS ((uint64_t)1 << 31) /* its instances are types \
+                                                   */
+
+/* What differs between versions. */
+struct cpython_layout {
+    uint32_t gc_header_bytes;
+    uint64_t pre_header_flags; /* a type with any has 16 bytes more before it */
+};
+
+static inline struct cpython_layout
+cpython_layout(unsigned major, unsigned minor)
+{
+    if (major < 3 || minor <= 7)
+        return (struct cpython_layout){32, 0};
+    if (minor <= 10)
+        return (struct cpython_layout){16, 0};
+    if (minor == 11)
+        return (struct cpython_layout){16, CPYTHON_TYPE_MANAGED_DICT};
+    return (struct cpython_layout){16, CPYTHON_TYPE_MANAGED_DICT |
+                                           CPYTHON_TYPE_MANAGED_WEAKREF};
+}
+
+/* Versions whose layout is known. */
+static inline bool
+cpython_is_known(unsigned major, unsigned minor)
+{
+    return (major == 2 && minor == 7) ||
+           (major == 3 && minor >= 6 && minor <= 15);
+}
+
+#endif

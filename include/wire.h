@@ -1,0 +1,332 @@
+/*
+ * wire.h - what a traced process tells the collector
+ *
+ * Three things travel, all in the byte order of the machine they never leave:
+ *
+ *   hello    one SOCK_SEQPACKET datagram with seven descriptors (SCM_RIGHTS),
+ *            answered by a welcome. Sent by the preload's constructor, and
+ *            again by a forked child at its first event.
+ *   shared   a memfd that both sides map. It holds the process' counters and
+ *            the batches its threads are filling, so that the collector reads
+ *            the tail of a quiet, killed or vanished thread by itself.
+ *   batches  4 KiB blocks, written whole to a pipe (one write of PIPE_BUF bytes
+ *            is atomic: pipe(7)), so that writers need no lock.
+ *
+ * The writer of everything here is a stranger to its reader: a collector proves
+ * every size before it touches the bytes behind it.
+ *
+ * Version rule: WIRE_VERSION grows when an old reader would misread a new
+ * writer. A new record kind needs no new version: every record carries its
+ * length, and unknown kinds are skipped. Preload and collector are installed
+ * together, so a reader refuses any other version.
+ *
+ * Sizes are usable bytes unless a name says `asked`. Times are CLOCK_MONOTONIC
+ * in nanoseconds. Addresses are the target's.
+ */
+#ifndef INCLUDE_WIRE_H
+#define INCLUDE_WIRE_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    WIRE_MAGIC = 0x31647372, /* "rsd1" */
+    WIRE_VERSION = 1,
+    WIRE_BATCH_BYTES = 4096,
+    WIRE_BUFFER_BYTES = 64 * 1024,
+    WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
+    WIRE_STEP_BUFFERS = 16, /* the memfd grows by so many buffers: 1 MiB */
+    WIRE_MAX_BUFFERS = 4096,
+    WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
+};
+
+/* A malloc'ed block of so many usable bytes is an event of its own. */
+#define WIRE_LARGE_BYTES (128u * 1024u)
+
+/* ---- hello and welcome ------------------------------------------------- */
+
+/* The order of the descriptors beside a hello. */
+enum wire_descriptor {
+    WIRE_FD_PIPE,   /* read end of the batches' pipe */
+    WIRE_FD_SHARED, /* the memfd, sealed against shrinking */
+    WIRE_FD_MEM,    /* /proc/self/mem, read-only; the next four likewise */
+    WIRE_FD_MAPS,
+    WIRE_FD_SMAPS,
+    WIRE_FD_ROLLUP,
+    WIRE_FD_PAGEMAP,
+    WIRE_N_FDS,
+};
+
+enum wire_reason {
+    WIRE_REASON_START, /* an image was loaded: a new process, or an exec */
+    WIRE_REASON_FORK,  /* a child after fork: its parent's image goes on */
+};
+
+enum wire_flag {
+    WIRE_FLAG_OWN_ALLOCATOR = 1 << 0,  /* the program's malloc is not hooked */
+    WIRE_FLAG_FOREIGN_MALLOC = 1 << 1, /* hooked, but not glibc's behind it */
+};
+
+/* Who called malloc or free. */
+enum wire_caller {
+    WIRE_CALLER_NATIVE,
+    WIRE_CALLER_PYTHON, /* the interpreter's own text */
+    WIRE_N_CALLERS,
+};
+
+struct wire_counters {
+    uint64_t births;
+    uint64_t birth_bytes;
+    uint64_t deaths;
+    uint64_t death_bytes;
+};
+
+/* An address range of the target that is the profiler's own. */
+struct wire_range {
+    uint64_t start;
+    uint64_t n_bytes;
+};
+
+struct wire_hello {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t hello_bytes; /* sizeof(struct wire_hello) */
+    uint32_t reason;      /* enum wire_reason */
+    uint32_t flags;       /* enum wire_flag */
+    int32_t pid;          /* as the target sees itself */
+    int32_t parent_pid;   /* after a fork: who forked, alive or not */
+    uint64_t started_ns;
+    uint64_t fork_stamp; /* the parent's last stamp when it forked */
+    struct wire_counters inherited[WIRE_N_CALLERS];
+    struct wire_range image;       /* the preload's mapped image */
+    struct wire_range private_use; /* its private pages outside the image */
+    struct wire_range python_text; /* the interpreter's, or empty */
+    uint64_t python_runtime;       /* &_PyRuntime, or 0 */
+    char python_version[24];       /* "3.11.7", or empty */
+    uint16_t exe_bytes;            /* then follow the two texts: */
+    uint16_t command_bytes;        /* /proc/self/exe, /proc/self/cmdline */
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct wire_hello) == 192, "a packed layout");
+
+enum wire_verdict {
+    WIRE_WELCOME,
+    WIRE_REFUSED_VERSION,
+    WIRE_REFUSED_USER,
+    WIRE_REFUSED_FULL,
+    WIRE_REFUSED_MALFORMED,
+};
+
+struct wire_welcome {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t verdict;      /* enum wire_verdict */
+    uint32_t full_wait_ms; /* how long a full pipe may hold a thread; 0: drop */
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct wire_welcome) == 16, "a packed layout");
+
+/* ---- the shared memory ------------------------------------------------- */
+
+/*
+ * The first 64 KiB of the memfd; only its first page is used. Buffer i starts
+ * at (i + 1) * WIRE_BUFFER_BYTES.
+ *
+ * The three `end` words are tickets: the target raises end_asked, writes an END
+ * record and waits on end_done (a shared futex) until it equals its ticket; if
+ * it stops waiting before, it says so in end_left, and whatever the collector
+ * reads of its memory after that moment is not the end any more.
+ */
+struct wire_shared {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t reserved;
+    uint32_t n_buffers; /* valid ones; only grows */
+    uint32_t end_asked; /* written by the target */
+    uint32_t end_done;  /* written by the collector */
+    uint32_t end_left;  /* written by the target */
+};
+
+/*
+ * The head of a buffer. One thread owns a buffer at a time and is the only
+ * writer of it; buffer 0 has no owner and is shared, its counters are added to
+ * atomically. Counters are never reset, also not when the owner changes.
+ */
+struct wire_buffer_head {
+    struct wire_counters counters[WIRE_N_CALLERS];
+    uint32_t owner_tid; /* 0: free */
+    uint32_t reserved;
+    uint64_t sequence;    /* of the batch being filled, from 1; 0: none yet */
+    uint64_t n_events;    /* written to batches, since the start */
+    uint64_t lost_events; /* counted but never written to a batch */
+};
+
+static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
+              "the head has the buffer's first page for itself");
+
+/*
+ * A batch: this header, then records. Batch `sequence` of a buffer lies at
+ * offset (1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES of it, until a
+ * later one takes its place; a reader that copies it there looks afterwards at
+ * the head's sequence. `used_bytes` is the last field written for each record
+ * (release), so that whole records are found below it. A reader that meets a
+ * gap in the sequence knows from `first_event` how many events it lacks.
+ */
+struct wire_batch {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t used_bytes; /* of the whole batch, this header included */
+    uint32_t buffer;
+    uint32_t tid;
+    uint64_t sequence;
+    uint64_t opened_ns;
+    uint64_t first_event; /* how many this buffer carried before this batch */
+};
+
+static_assert(sizeof(struct wire_batch) == 40, "a packed layout");
+
+/* ---- records ----------------------------------------------------------- */
+
+/*
+ * WIRE_RECORDS(X): X(NAME, name) for each kind. A stamp orders the events of
+ * one process across its threads: a death is stamped before the real call, a
+ * birth after it. Arrival order means nothing.
+ */
+#define WIRE_RECORDS(X) \
+    X(MAP, map)         \
+    X(UNMAP, unmap)     \
+    X(REMAP, remap)     \
+    X(BIRTH, birth)     \
+    X(DEATH, death)     \
+    X(THREAD, thread)   \
+    X(PYTHON, python)   \
+    X(GC, gc)           \
+    X(SPAWN, spawn)     \
+    X(END, end)
+
+enum wire_kind {
+    WIRE_KIND_NONE,
+#define X(NAME, name) WIRE_KIND_##NAME,
+    WIRE_RECORDS(X)
+#undef X
+        WIRE_N_KINDS,
+};
+
+/* Every record starts so; n_bytes is its whole length, a multiple of 8. */
+struct wire_record {
+    uint16_t kind;
+    uint16_t n_bytes;
+    uint32_t detail; /* per kind, 0 where nothing is said */
+};
+
+/* mmap gave [addr, addr + n_bytes); detail: MAP_* flags. */
+struct wire_map {
+    struct wire_record record;
+    uint64_t stamp;
+    uint64_t addr;
+    uint64_t n_bytes;
+    uint64_t caller; /* where it returns to */
+    uint32_t protection;
+    int32_t fd;
+};
+
+struct wire_unmap {
+    struct wire_record record;
+    uint64_t stamp;
+    uint64_t addr;
+    uint64_t n_bytes;
+};
+
+/* mremap: one death and one birth; detail: MREMAP_* flags. */
+struct wire_remap {
+    struct wire_record record;
+    uint64_t death_stamp;
+    uint64_t stamp;
+    uint64_t old_addr;
+    uint64_t old_bytes;
+    uint64_t addr;
+    uint64_t n_bytes;
+    uint64_t caller;
+};
+
+/* A block of WIRE_LARGE_BYTES or more; detail: enum wire_caller. */
+struct wire_birth {
+    struct wire_record record;
+    uint64_t stamp;
+    uint64_t addr;
+    uint64_t n_bytes;
+    uint64_t asked_bytes;
+    uint64_t caller;
+};
+
+struct wire_death {
+    struct wire_record record;
+    uint64_t stamp;
+    uint64_t addr;
+    uint64_t n_bytes;
+};
+
+/* A thread was created; its control block lies at the top of its stack. */
+struct wire_thread {
+    struct wire_record record;
+    uint64_t control_block;
+};
+
+/* gc.get_stats() when our callback came in; detail: 1 if that was read. */
+struct wire_python {
+    struct wire_record record;
+    uint64_t since_ns;
+    struct {
+        uint64_t collections;
+        uint64_t collected;
+        uint64_t uncollectable;
+    } seed[3];
+};
+
+/* One collection; detail: its generation. */
+struct wire_gc {
+    struct wire_record record;
+    uint64_t started_ns;
+    uint64_t pause_ns;
+    uint64_t collected;
+    uint64_t uncollectable;
+};
+
+/* This process, or a child of it, runs a new image; detail: 1 if followed. */
+struct wire_spawn {
+    struct wire_record record;
+    int32_t pid; /* 0: this process itself, by exec */
+    uint32_t reserved;
+};
+
+enum wire_end_reason {
+    WIRE_END_FINALIZATION, /* the collection that Py_FinalizeEx runs starts */
+    WIRE_END_PY_FINALIZE,  /* Py_Finalize[Ex] was called */
+    WIRE_END_EXEC,
+    WIRE_END_EXIT_NOW, /* _exit, _Exit, quick_exit */
+    WIRE_END_ATEXIT,
+};
+
+/* Detail: enum wire_end_reason. */
+struct wire_end {
+    struct wire_record record;
+    uint64_t at_ns;
+    uint32_t ticket;     /* 0: nobody waits, take no census */
+    int32_t exit_status; /* -1: not known here */
+};
+
+static_assert(sizeof(struct wire_map) == 48, "a packed layout");
+static_assert(sizeof(struct wire_unmap) == 32, "a packed layout");
+static_assert(sizeof(struct wire_remap) == 64, "a packed layout");
+static_assert(sizeof(struct wire_birth) == 48, "a packed layout");
+static_assert(sizeof(struct wire_death) == 32, "a packed layout");
+static_assert(sizeof(struct wire_thread) == 16, "a packed layout");
+static_assert(sizeof(struct wire_python) == 88, "a packed layout");
+static_assert(sizeof(struct wire_gc) == 40, "a packed layout");
+static_assert(sizeof(struct wire_spawn) == 16, "a packed layout");
+static_assert(sizeof(struct wire_end) == 24, "a packed layout");
+
+#endif
