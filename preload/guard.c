@@ -1,0 +1,193 @@
+#include "preload/guard.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "preload/batch.h"
+#include "preload/process.h"
+#include "preload/raw.h"
+#include "preload/real.h"
+#include "preload/shared.h"
+
+__thread struct thread self __attribute__((tls_model("initial-exec")));
+
+struct wire_range thread_python_text;
+
+static struct {
+    pthread_key_t key;
+    bool has_key;
+    _Atomic bool is_slow;
+} guard;
+
+/* ---- buffers ----------------------------------------------------------- */
+
+/*
+ * A thread ends. glibc frees a few blocks more after the last destructor, so
+ * the thread stays able to tell them, through the common buffer.
+ */
+static void
+leave_for_good(void *value)
+{
+    (void)value;
+    self.is_ready = false;
+    self.is_leaving = true;
+    self.counters = NULL;
+    if (self.buffer == NULL || self.is_busy || process_is_unknown_child())
+        return;
+    batch_close(self.buffer, self.buffer_index);
+    self.buffer = NULL;
+    shared_give_back(self.buffer_index);
+}
+
+static bool
+take_buffer(void)
+{
+    const uint32_t tid = (uint32_t)raw_gettid();
+    if (process_mode() == PROCESS_ON && !self.is_leaving) {
+        const uint32_t index = shared_take(tid);
+        if (index != 0) {
+            self.buffer_index = index;
+            self.buffer = shared_buffer(index);
+            self.counters = self.buffer->counters;
+            if (guard.has_key)
+                pthread_setspecific(guard.key, &self);
+            return true;
+        }
+    }
+    if (!shared_borrow(tid))
+        return false;
+    self.buffer_index = 0;
+    self.buffer = shared_buffer(0);
+    self.is_borrowing = true;
+    return true;
+}
+
+bool
+guard_init(void)
+{
+    guard.has_key = pthread_key_create(&guard.key, leave_for_good) == 0;
+    return guard.has_key;
+}
+
+/* ---- entering ---------------------------------------------------------- */
+
+static void
+count_lost(unsigned n_events)
+{
+    struct wire_buffer_head *head =
+        self.buffer != NULL ? self.buffer : shared_buffer(0);
+    __atomic_fetch_add(&head->lost_events, n_events, __ATOMIC_RELAXED);
+}
+
+/* Nobody listens: the hot path counts into the thread's own memory. */
+static void
+settle_unheard(void)
+{
+    if (self.counters == NULL && !process_is_unknown_child())
+        self.counters = self.unheard;
+    self.is_ready = real_is_glibc();
+}
+
+struct thread *
+guard_enter(unsigned n_events)
+{
+    if (self.is_busy) {
+        count_lost(n_events);
+        return NULL;
+    }
+    if (process_is_unknown_child()) {
+        guard_in_child();
+        self.is_busy = true;
+        process_start_child();
+        self.is_busy = false;
+    }
+    if (process_mode() == PROCESS_OFF) {
+        settle_unheard();
+        return NULL;
+    }
+    self.is_busy = true;
+    if (self.buffer == NULL && !take_buffer()) {
+        self.is_busy = false;
+        count_lost(n_events);
+        return NULL;
+    }
+    return &self;
+}
+
+void
+guard_leave(struct thread *thread)
+{
+    if (thread->is_borrowing) {
+        thread->is_borrowing = false;
+        thread->buffer = NULL;
+        shared_return();
+    }
+    thread->is_busy = false;
+    thread->is_ready =
+        thread->counters != NULL && real_is_glibc() &&
+        !atomic_load_explicit(&guard.is_slow, memory_order_relaxed);
+}
+
+void
+guard_slow_down(bool is_slow)
+{
+    atomic_store(&guard.is_slow, is_slow);
+    self.is_ready = self.is_ready && !is_slow;
+}
+
+/* ---- counting ---------------------------------------------------------- */
+
+static void
+count(size_t number_at, size_t bytes_at, uintptr_t caller, uint64_t n_bytes)
+{
+    if (process_is_unknown_child())
+        return; /* inside our own introduction */
+    const bool is_own = self.counters != NULL;
+    struct wire_counters *counters =
+        (is_own ? self.counters : shared_common_counters()) +
+        thread_caller(caller);
+    uint64_t *number = (uint64_t *)(void *)((char *)counters + number_at);
+    uint64_t *bytes = (uint64_t *)(void *)((char *)counters + bytes_at);
+    if (is_own) {
+        thread_add(number, 1);
+        thread_add(bytes, n_bytes);
+    } else {
+        __atomic_fetch_add(number, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(bytes, n_bytes, __ATOMIC_RELAXED);
+    }
+}
+
+void
+guard_count_birth(uintptr_t caller, uint64_t n_bytes)
+{
+    count(offsetof(struct wire_counters, births),
+          offsetof(struct wire_counters, birth_bytes), caller, n_bytes);
+}
+
+void
+guard_count_death(uintptr_t caller, uint64_t n_bytes)
+{
+    count(offsetof(struct wire_counters, deaths),
+          offsetof(struct wire_counters, death_bytes), caller, n_bytes);
+}
+
+/* ---- fork -------------------------------------------------------------- */
+
+void
+guard_before_fork(void)
+{
+    process_note_fork();
+    self.is_ready = false;
+}
+
+void
+guard_in_child(void)
+{
+    self.is_ready = false;
+    self.is_busy = false;
+    self.is_leaving = false;
+    self.is_borrowing = false;
+    self.buffer = NULL;
+    self.counters = NULL;
+}

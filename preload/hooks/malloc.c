@@ -1,0 +1,317 @@
+/*
+ * The malloc family.
+ *
+ * The common case costs a call, a look at the chunk's size word and two
+ * additions: blocks below WIRE_LARGE_BYTES are counted, not recorded. All else
+ * (a thread's first event, a large or mmapped chunk, an allocator that is not
+ * glibc's, memory from the bootstrap arena) goes through the slow paths, which
+ * the size word or is_ready select.
+ *
+ * glibc's chunk (malloc/malloc.c, struct malloc_chunk): the word before a block
+ * holds the chunk's size and three flags; a block's usable size is that less 8,
+ * less 16 where IS_MMAPPED is set.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload/bootstrap.h"
+#include "preload/guard.h"
+#include "preload/process.h"
+#include "preload/python/gc.h"
+#include "preload/real.h"
+#include "preload/record.h"
+
+/* Where the caller of the hook that uses it goes on. */
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+#define CHUNK_FLAGS ((uint64_t)7)
+#define CHUNK_IS_MMAPPED ((uint64_t)2)
+
+/* A size word with any of these bits set is not for the hot path. */
+#define CHUNK_NOTABLE (~(uint64_t)(WIRE_LARGE_BYTES - 1) | CHUNK_IS_MMAPPED)
+
+static_assert((WIRE_LARGE_BYTES & (WIRE_LARGE_BYTES - 1)) == 0,
+              "a mask tells large blocks");
+
+/* Declared nowhere: newer than the oldest glibc, or older than the newest. */
+void cfree(void *block);
+void free_sized(void *block, size_t size);
+void free_aligned_sized(void *block, size_t alignment, size_t size);
+
+static ALWAYS_INLINE uint64_t
+size_word(const void *block)
+{
+    return ((const uint64_t *)block)[-1];
+}
+
+/* ---- the slow paths ---------------------------------------------------- */
+
+static uint64_t
+usable_bytes(void *block)
+{
+    if (bootstrap_owns(block))
+        return bootstrap_usable_size(block);
+    if (real_is_glibc()) {
+        const uint64_t word = size_word(block);
+        return (word & ~CHUNK_FLAGS) - (word & CHUNK_IS_MMAPPED ? 16 : 8);
+    }
+    return real.malloc_usable_size == NULL ? 0 : real.malloc_usable_size(block);
+}
+
+static COLD void
+note_birth(void *block, size_t asked, uintptr_t caller)
+{
+    const int saved_errno = errno;
+    const uint64_t n_bytes = usable_bytes(block);
+    const bool is_large = n_bytes >= WIRE_LARGE_BYTES;
+
+    struct thread *thread = guard_enter(is_large);
+    guard_count_birth(caller, n_bytes);
+    if (thread != NULL) {
+        if (is_large)
+            record_birth(thread, (uintptr_t)block, n_bytes, asked, caller);
+        guard_leave(thread);
+        python_gc_tick();
+    }
+    errno = saved_errno;
+}
+
+static COLD void
+note_death(uint64_t addr, uint64_t n_bytes, uint64_t stamp, uintptr_t caller)
+{
+    const int saved_errno = errno;
+    const bool is_large = n_bytes >= WIRE_LARGE_BYTES;
+
+    struct thread *thread = guard_enter(is_large);
+    guard_count_death(caller, n_bytes);
+    if (thread != NULL) {
+        if (is_large)
+            record_death(thread, stamp, addr, n_bytes);
+        guard_leave(thread);
+    }
+    errno = saved_errno;
+}
+
+/* Deaths are stamped before the real call; small ones need no stamp. */
+static uint64_t
+stamp_death(uint64_t n_bytes)
+{
+    return n_bytes >= WIRE_LARGE_BYTES ? process_next_stamp() : 0;
+}
+
+static COLD void
+free_slowly(void *block, uintptr_t caller)
+{
+    if (bootstrap_owns(block))
+        return;
+    const uint64_t n_bytes = usable_bytes(block);
+    note_death((uintptr_t)block, n_bytes, stamp_death(n_bytes), caller);
+    real.free(block);
+}
+
+/* Memory from before the allocator was known moves to the allocator. */
+static void *
+move_out(void *old, size_t size, uintptr_t caller)
+{
+    void *fresh = real.malloc(size);
+    if (fresh == NULL)
+        return NULL;
+    const size_t had = bootstrap_usable_size(old);
+    memcpy(fresh, old, had < size ? had : size);
+    note_birth(fresh, size, caller);
+    return fresh;
+}
+
+/*
+ * A reallocation is the death of the old block and the birth of a new one, even
+ * when the address stays. The death is stamped before the real call, because
+ * from inside it the old address may already belong to another thread; it is
+ * told only once the call has succeeded.
+ */
+static COLD void *
+reallocate_slowly(void *old, size_t size, uintptr_t caller)
+{
+    if (bootstrap_owns(old))
+        return move_out(old, size, caller);
+    const uintptr_t was = (uintptr_t)old; /* once freed, not to be looked at */
+    const uint64_t was_bytes = usable_bytes(old);
+    const uint64_t stamp = stamp_death(was_bytes);
+
+    void *fresh = real.realloc(old, size);
+    if (fresh == NULL && size != 0)
+        return NULL; /* out of memory: the old block lives on */
+    note_death(was, was_bytes, stamp, caller);
+    if (fresh != NULL)
+        note_birth(fresh, size, caller);
+    return fresh;
+}
+
+/* ---- the hot paths ----------------------------------------------------- */
+
+static ALWAYS_INLINE bool
+is_for_hot_path(const void *block)
+{
+    return likely(self.is_ready) &&
+           likely((size_word(block) & CHUNK_NOTABLE) == 0);
+}
+
+static ALWAYS_INLINE void
+count_birth(const void *block, uintptr_t caller)
+{
+    struct wire_counters *counters = &self.counters[thread_caller(caller)];
+    thread_add(&counters->births, 1);
+    thread_add(&counters->birth_bytes, (size_word(block) & ~CHUNK_FLAGS) - 8);
+}
+
+static ALWAYS_INLINE void
+count_death(uint64_t word, uintptr_t caller)
+{
+    struct wire_counters *counters = &self.counters[thread_caller(caller)];
+    thread_add(&counters->deaths, 1);
+    thread_add(&counters->death_bytes, (word & ~CHUNK_FLAGS) - 8);
+}
+
+static ALWAYS_INLINE void *
+born(void *block, size_t asked, uintptr_t caller)
+{
+    if (likely(block != NULL)) {
+        if (likely(is_for_hot_path(block)))
+            count_birth(block, caller);
+        else
+            note_birth(block, asked, caller);
+    }
+    return block;
+}
+
+static ALWAYS_INLINE void
+release(void *block, uintptr_t caller)
+{
+    if (unlikely(!is_for_hot_path(block))) {
+        free_slowly(block, caller);
+        return;
+    }
+    count_death(size_word(block), caller);
+    real.free(block);
+}
+
+static ALWAYS_INLINE void *
+reallocate(void *old, size_t size, uintptr_t caller)
+{
+    if (old == NULL)
+        return born(real.malloc(size), size, caller);
+    if (unlikely(!is_for_hot_path(old)))
+        return reallocate_slowly(old, size, caller);
+
+    const uint64_t was = size_word(old);
+    void *fresh = real.realloc(old, size);
+    if (fresh == NULL && size != 0)
+        return NULL; /* out of memory: the old block lives on */
+    count_death(was, caller);
+    return born(fresh, size, caller);
+}
+
+/* ---- hooks ------------------------------------------------------------- */
+
+EXPORT void *
+malloc(size_t size)
+{
+    return born(real.malloc(size), size, CALLER);
+}
+
+EXPORT void *
+calloc(size_t n, size_t size)
+{
+    return born(real.calloc(n, size), n * size, CALLER);
+}
+
+EXPORT void
+free(void *block)
+{
+    if (likely(block != NULL))
+        release(block, CALLER);
+}
+
+EXPORT void *
+realloc(void *old, size_t size)
+{
+    return reallocate(old, size, CALLER);
+}
+
+EXPORT void *
+reallocarray(void *old, size_t n, size_t size)
+{
+    size_t n_bytes;
+    if (__builtin_mul_overflow(n, size, &n_bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return reallocate(old, n_bytes, CALLER);
+}
+
+EXPORT int
+posix_memalign(void **where, size_t alignment, size_t size)
+{
+    const int error = real.posix_memalign(where, alignment, size);
+    if (error == 0)
+        born(*where, size, CALLER);
+    return error;
+}
+
+EXPORT void *
+aligned_alloc(size_t alignment, size_t size)
+{
+    return born(real.aligned_alloc(alignment, size), size, CALLER);
+}
+
+EXPORT void *
+memalign(size_t alignment, size_t size)
+{
+    return born(real.memalign(alignment, size), size, CALLER);
+}
+
+EXPORT void *
+valloc(size_t size)
+{
+    return born(real.valloc(size), size, CALLER);
+}
+
+EXPORT void *
+pvalloc(size_t size)
+{
+    return born(real.pvalloc(size), size, CALLER);
+}
+
+EXPORT size_t
+malloc_usable_size(void *block)
+{
+    if (block != NULL && bootstrap_owns(block))
+        return bootstrap_usable_size(block);
+    return real.malloc_usable_size(block);
+}
+
+EXPORT void
+cfree(void *block)
+{
+    if (block != NULL)
+        release(block, CALLER);
+}
+
+EXPORT void
+free_sized(void *block, size_t size)
+{
+    (void)size;
+    if (block != NULL)
+        release(block, CALLER);
+}
+
+EXPORT void
+free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    if (block != NULL)
+        release(block, CALLER);
+}

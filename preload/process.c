@@ -1,0 +1,230 @@
+#include "preload/process.h"
+
+#include <fcntl.h>
+#include <linux/mman.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "include/attrs.h"
+#include "preload/raw.h"
+#include "preload/shared.h"
+#include "preload/sink.h"
+
+enum {
+    PAGE_BYTES = 4096,
+    WELCOME_WAIT_MS = 100,
+};
+
+/* The linker's bounds of this shared object, as loaded. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+/* On a page that a forked child sees as zero. */
+struct birthmark {
+    uint32_t is_known;
+};
+
+_Atomic int process_current_mode = PROCESS_EARLY;
+
+static struct {
+    struct birthmark *birthmark;
+    struct wire_hello hello; /* kept: a forked child sends it again */
+    char exe[WIRE_TEXT_BYTES];
+    char command[WIRE_TEXT_BYTES];
+    struct wire_counters base[WIRE_N_CALLERS]; /* inherited by this process */
+    _Atomic uint64_t stamp;
+    int pid;
+} process;
+
+static void
+set_mode(enum process_mode mode)
+{
+    atomic_store(&process_current_mode, mode);
+}
+
+uint64_t
+process_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t
+process_started_ns(void)
+{
+    return process.hello.started_ns;
+}
+
+uint64_t
+process_next_stamp(void)
+{
+    return atomic_fetch_add(&process.stamp, 1) + 1;
+}
+
+bool
+process_is_ours(void)
+{
+    return raw_getpid() == process.pid;
+}
+
+void
+process_stay_off(void)
+{
+    set_mode(PROCESS_OFF);
+}
+
+void
+process_fall_silent(void)
+{
+    if (!process_is_ours())
+        return; /* a vfork child closed its descriptors, not its parent's */
+    set_mode(PROCESS_OFF);
+    sink_close();
+}
+
+/* ---- the introduction -------------------------------------------------- */
+
+/* Returns the bytes read, at most n_bytes; 0 where there is nothing. */
+static uint16_t
+read_file(const char *path, char *where, size_t n_bytes)
+{
+    const long fd = raw_call4(SYS_openat, AT_FDCWD, (long)(uintptr_t)path,
+                              O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    const long n = raw_read((int)fd, where, n_bytes);
+    raw_close((int)fd);
+    return n < 0 ? 0 : (uint16_t)n;
+}
+
+static void
+describe_image(struct wire_hello *hello)
+{
+    const long n = raw_call3(SYS_readlink, (long)(uintptr_t) "/proc/self/exe",
+                             (long)(uintptr_t)process.exe, sizeof(process.exe));
+    hello->exe_bytes = n < 0 ? 0 : (uint16_t)n;
+    hello->command_bytes = read_file("/proc/self/cmdline", process.command,
+                                     sizeof(process.command));
+}
+
+/* The birthmark's page, or false: a fork could not be noticed. */
+static bool
+make_birthmark(void)
+{
+    void *page = raw_map(PAGE_BYTES, -1, 0);
+    if (page == NULL)
+        return false;
+    if (raw_call3(SYS_madvise, (long)(uintptr_t)page, PAGE_BYTES,
+                  MADV_WIPEONFORK) != 0) {
+        raw_unmap(page, PAGE_BYTES);
+        return false;
+    }
+    process.birthmark = page;
+    return true;
+}
+
+/* Sends the hello; ON or OFF afterwards. */
+static bool
+introduce(int wait_ms)
+{
+    struct wire_hello *hello = &process.hello;
+    hello->parent_pid = hello->reason == WIRE_REASON_FORK
+                            ? process.pid
+                            : (int)raw_call3(SYS_getppid, 0, 0, 0);
+    process.pid = raw_getpid();
+    process.birthmark->is_known = 1;
+    hello->pid = process.pid;
+    hello->started_ns = process_now_ns();
+
+    const int fd = shared_create();
+    if (fd < 0) {
+        set_mode(PROCESS_OFF);
+        return false;
+    }
+    const struct sink_texts texts = {
+        .exe = process.exe,
+        .exe_bytes = hello->exe_bytes,
+        .command = process.command,
+        .command_bytes = hello->command_bytes,
+    };
+    const bool is_met = sink_open(hello, &texts, fd, wait_ms);
+    raw_close(fd);
+    set_mode(is_met ? PROCESS_ON : PROCESS_OFF);
+    return is_met;
+}
+
+bool
+process_start(const char *socket_path, uint32_t flags,
+              const struct process_python *python)
+{
+    if (!sink_address(socket_path) || !make_birthmark()) {
+        set_mode(PROCESS_OFF);
+        return false;
+    }
+    struct wire_hello *hello = &process.hello;
+    hello->magic = WIRE_MAGIC;
+    hello->version = WIRE_VERSION;
+    hello->hello_bytes = sizeof(*hello);
+    hello->reason = WIRE_REASON_START;
+    hello->flags = flags;
+    hello->image.start = (uintptr_t)__ehdr_start;
+    hello->image.n_bytes = (uintptr_t)_end - (uintptr_t)__ehdr_start;
+    hello->private_use.start = (uintptr_t)process.birthmark;
+    hello->private_use.n_bytes = PAGE_BYTES;
+    hello->python_text = python->text;
+    hello->python_runtime = python->runtime;
+    memcpy(hello->python_version, python->version,
+           sizeof(hello->python_version));
+    describe_image(hello);
+    return introduce(WELCOME_WAIT_MS);
+}
+
+/* ---- fork -------------------------------------------------------------- */
+
+bool
+process_is_unknown_child(void)
+{
+    return process.birthmark != NULL && process.birthmark->is_known == 0;
+}
+
+/* What is alive in this process: inherited, and born less dead since. */
+void
+process_note_fork(void)
+{
+    struct wire_hello *hello = &process.hello;
+    const struct wire_shared *header = shared_header();
+    if (process_mode() != PROCESS_ON || header == NULL)
+        return;
+    hello->fork_stamp = atomic_load(&process.stamp);
+    const uint32_t n_buffers =
+        __atomic_load_n(&header->n_buffers, __ATOMIC_ACQUIRE);
+    for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
+        struct wire_counters sum = process.base[caller];
+        for (uint32_t i = 0; i < n_buffers; i++) {
+            const struct wire_counters *part =
+                &shared_buffer(i)->counters[caller];
+            sum.births += part->births;
+            sum.birth_bytes += part->birth_bytes;
+            sum.deaths += part->deaths;
+            sum.death_bytes += part->death_bytes;
+        }
+        hello->inherited[caller] = sum;
+    }
+}
+
+void
+process_start_child(void)
+{
+    const bool was_on = process_mode() == PROCESS_ON;
+    process.birthmark->is_known = 1;
+    sink_close();
+    if (!was_on) {
+        set_mode(PROCESS_OFF);
+        return;
+    }
+    process.hello.reason = WIRE_REASON_FORK;
+    memcpy(process.base, process.hello.inherited, sizeof(process.base));
+    introduce(0);
+}

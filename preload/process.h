@@ -1,0 +1,70 @@
+/*
+ * process.h - who this process is to the collector, and whether anybody listens
+ *
+ * A process is EARLY until the constructor ran, ON while a collector takes its
+ * events, and OFF when there is none or it went away: then the preload is a
+ * null interposer. A forked child finds itself wiped (a page with
+ * MADV_WIPEONFORK reads zero) and introduces itself anew at its first event.
+ */
+#ifndef PRELOAD_PROCESS_H
+#define PRELOAD_PROCESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "include/wire.h"
+
+enum process_mode { PROCESS_EARLY, PROCESS_ON, PROCESS_OFF };
+
+extern _Atomic int process_current_mode;
+
+static inline enum process_mode
+process_mode(void)
+{
+    return (enum process_mode)atomic_load_explicit(&process_current_mode,
+                                                   memory_order_relaxed);
+}
+
+/* What the preload found out about the interpreter, for the introduction. */
+struct process_python {
+    struct wire_range text;
+    uint64_t runtime;
+    char version[24];
+};
+
+/*
+ * Introduces this image to the collector at the socket's path. Returns false,
+ * and the process is OFF, when nobody answers. Constructor only; python and
+ * the facts behind it stay with us.
+ */
+bool process_start(const char *socket_path, uint32_t flags,
+                   const struct process_python *python);
+
+/* For a process that is not to be traced. */
+void process_stay_off(void);
+
+/* Nobody listens any more. Safe from any thread at any time. */
+void process_fall_silent(void);
+
+/* Whether this is a forked child that has not introduced itself yet. */
+bool process_is_unknown_child(void);
+
+/* The child's introduction; afterwards the process is ON or OFF. */
+void process_start_child(void);
+
+/* Remembers what is alive now, for a child that may be born next. */
+void process_note_fork(void);
+
+/* False in a vfork child, which runs on its parent's memory. */
+bool process_is_ours(void);
+
+/* The next order token. */
+uint64_t process_next_stamp(void);
+
+uint64_t process_now_ns(void);
+
+/* When this image, or this forked child, introduced itself. */
+uint64_t process_started_ns(void);
+
+#endif

@@ -1,0 +1,119 @@
+#include "preload/record.h"
+
+#include "preload/batch.h"
+#include "preload/process.h"
+
+static void
+put(struct thread *thread, struct wire_record *record, enum wire_kind kind,
+    size_t n_bytes, uint32_t detail)
+{
+    record->kind = (uint16_t)kind;
+    record->n_bytes = (uint16_t)n_bytes;
+    record->detail = detail;
+    batch_put(thread->buffer, thread->buffer_index, record);
+}
+
+#define PUT(thread, what, KIND, detail) \
+    put((thread), &(what)->record, WIRE_KIND_##KIND, sizeof(*(what)), (detail))
+
+void
+record_map(struct thread *thread, const struct record_mapping *mapping)
+{
+    struct wire_map map = {
+        .stamp = process_next_stamp(),
+        .addr = mapping->addr,
+        .n_bytes = mapping->n_bytes,
+        .caller = mapping->caller,
+        .protection = (uint32_t)mapping->protection,
+        .fd = mapping->fd,
+    };
+    PUT(thread, &map, MAP, (uint32_t)mapping->flags);
+}
+
+void
+record_unmap(struct thread *thread, uint64_t stamp, uint64_t addr,
+             uint64_t n_bytes)
+{
+    struct wire_unmap unmap = {
+        .stamp = stamp, .addr = addr, .n_bytes = n_bytes};
+    PUT(thread, &unmap, UNMAP, 0);
+}
+
+void
+record_remap(struct thread *thread, uint64_t death_stamp,
+             const struct record_mapping *old,
+             const struct record_mapping *fresh)
+{
+    struct wire_remap remap = {
+        .death_stamp = death_stamp,
+        .stamp = process_next_stamp(),
+        .old_addr = old->addr,
+        .old_bytes = old->n_bytes,
+        .addr = fresh->addr,
+        .n_bytes = fresh->n_bytes,
+        .caller = fresh->caller,
+    };
+    PUT(thread, &remap, REMAP, (uint32_t)fresh->flags);
+}
+
+void
+record_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes,
+             uint64_t asked_bytes, uintptr_t caller)
+{
+    struct wire_birth birth = {
+        .stamp = process_next_stamp(),
+        .addr = addr,
+        .n_bytes = n_bytes,
+        .asked_bytes = asked_bytes,
+        .caller = caller,
+    };
+    PUT(thread, &birth, BIRTH, thread_caller(caller));
+}
+
+void
+record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
+             uint64_t n_bytes)
+{
+    struct wire_death death = {
+        .stamp = stamp, .addr = addr, .n_bytes = n_bytes};
+    PUT(thread, &death, DEATH, 0);
+}
+
+void
+record_thread(struct thread *thread, uint64_t control_block)
+{
+    struct wire_thread created = {.control_block = control_block};
+    PUT(thread, &created, THREAD, 0);
+}
+
+void
+record_spawn(struct thread *thread, int pid, bool is_followed)
+{
+    struct wire_spawn spawn = {.pid = pid};
+    PUT(thread, &spawn, SPAWN, is_followed);
+}
+
+void
+record_gc(struct thread *thread, struct wire_gc *gc, uint32_t generation)
+{
+    PUT(thread, gc, GC, generation);
+}
+
+void
+record_python(struct thread *thread, struct wire_python *python, bool is_seeded)
+{
+    PUT(thread, python, PYTHON, is_seeded);
+}
+
+void
+record_end(struct thread *thread, enum wire_end_reason reason, uint32_t ticket,
+           int exit_status)
+{
+    struct wire_end end = {
+        .at_ns = process_now_ns(),
+        .ticket = ticket,
+        .exit_status = exit_status,
+    };
+    PUT(thread, &end, END, reason);
+    batch_close(thread->buffer, thread->buffer_index);
+}

@@ -1,0 +1,237 @@
+/*
+ * The file has its full, sparse size from the start, so that growing needs no
+ * descriptor: mremap of zero bytes duplicates a shared mapping at a greater
+ * length. Step 0 maps the header and the first buffers, each further step the
+ * whole file up to twice the size. Taking a buffer is one compare-and-swap on
+ * its owner; one thread grows while the others go without for a moment.
+ */
+#include "preload/shared.h"
+
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "include/attrs.h"
+#include "preload/raw.h"
+
+enum {
+    FIRST_BYTES = WIRE_STEP_BUFFERS * WIRE_BUFFER_BYTES,
+    N_STEPS = 9, /* 1 MiB, 2, 4 ... 256 */
+};
+
+static_assert((uint64_t)FIRST_BYTES << (N_STEPS - 1) ==
+                  (uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES,
+              "the last step maps the whole file");
+
+/* Buffer 0 before there is a memfd: a head and one batch. */
+static _Alignas(WIRE_BATCH_BYTES) char early[2 * WIRE_BATCH_BYTES];
+
+static struct {
+    char *steps[N_STEPS];
+    uint64_t file_bytes;
+    _Atomic uint32_t capacity; /* buffers that are mapped */
+    _Atomic uint32_t hint;     /* where the search for a free one starts */
+    _Atomic bool is_growing;
+} shared;
+
+struct wire_shared *
+shared_header(void)
+{
+    return (struct wire_shared *)(void *)shared.steps[0];
+}
+
+struct wire_buffer_head *
+shared_buffer(uint32_t index)
+{
+    if (shared.steps[0] == NULL)
+        return (struct wire_buffer_head *)early;
+
+    const uint64_t offset = (uint64_t)(index + 1) * WIRE_BUFFER_BYTES;
+    unsigned step = 0;
+    while (offset >= (uint64_t)FIRST_BYTES << step)
+        step++;
+    return (struct wire_buffer_head *)(shared.steps[step] + offset);
+}
+
+struct wire_counters *
+shared_common_counters(void)
+{
+    return shared_buffer(0)->counters;
+}
+
+/* How large the file may be: a file size limit answers with a signal. */
+static uint64_t
+largest_file(void)
+{
+    struct rlimit64 limit;
+    if (raw_call4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)(uintptr_t)&limit) !=
+        0)
+        return 0;
+    uint64_t n_bytes = (uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES;
+    while (n_bytes > limit.rlim_cur)
+        n_bytes /= 2;
+    return n_bytes < FIRST_BYTES ? 0 : n_bytes;
+}
+
+static uint32_t
+buffers_within(uint64_t n_bytes)
+{
+    return (uint32_t)(n_bytes / WIRE_BUFFER_BYTES) - 1;
+}
+
+/* The memfd at its full size, sealed so that no reader can be cut short. */
+static int
+create_file(uint64_t n_bytes)
+{
+    const int fd = (int)raw_call3(SYS_memfd_create, (long)(uintptr_t) "residue",
+                                  MFD_CLOEXEC | MFD_ALLOW_SEALING, 0);
+    if (fd < 0)
+        return -1;
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if (raw_call3(SYS_ftruncate, fd, (long)n_bytes, 0) != 0 ||
+        raw_call3(SYS_fcntl, fd, F_ADD_SEALS, seals) != 0) {
+        raw_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* A forked child still maps its parent's buffers, which are not its own. */
+static void
+unmap_old(void)
+{
+    for (unsigned step = 0; step < N_STEPS; step++) {
+        if (shared.steps[step] != NULL)
+            raw_unmap(shared.steps[step], (size_t)FIRST_BYTES << step);
+    }
+    shared_abandon();
+}
+
+int
+shared_create(void)
+{
+    unmap_old();
+    const uint64_t file_bytes = largest_file();
+    if (file_bytes == 0)
+        return -1;
+    const int fd = create_file(file_bytes);
+    if (fd < 0)
+        return -1;
+    char *first = raw_map(FIRST_BYTES, fd, 0);
+    if (first == NULL) {
+        raw_close(fd);
+        return -1;
+    }
+
+    struct wire_shared *header = (struct wire_shared *)(void *)first;
+    header->magic = WIRE_MAGIC;
+    header->version = WIRE_VERSION;
+    header->n_buffers = 1;
+    memcpy(first + WIRE_BUFFER_BYTES, early, sizeof(early));
+    memset(early, 0, sizeof(early));
+    shared.file_bytes = file_bytes;
+    atomic_store(&shared.capacity, buffers_within(FIRST_BYTES));
+    atomic_store(&shared.hint, 1);
+    shared.steps[0] = first;
+    return fd;
+}
+
+void
+shared_abandon(void)
+{
+    memset(shared.steps, 0, sizeof(shared.steps));
+    atomic_store(&shared.capacity, 0);
+    atomic_store(&shared.is_growing, false);
+}
+
+/* Maps twice as much; false: there is no more, or somebody else is at it. */
+static bool
+grow(void)
+{
+    const uint64_t mapped =
+        ((uint64_t)atomic_load(&shared.capacity) + 1) * WIRE_BUFFER_BYTES;
+    if (mapped * 2 > shared.file_bytes ||
+        atomic_exchange(&shared.is_growing, true))
+        return false;
+
+    unsigned step = 0;
+    while (step < N_STEPS && shared.steps[step] != NULL)
+        step++;
+    const long start = raw_call6(SYS_mremap, (long)(uintptr_t)shared.steps[0],
+                                 0, (long)(mapped * 2), MREMAP_MAYMOVE, 0, 0);
+    const bool is_mapped = step < N_STEPS && (start >= 0 || start < -4095);
+    if (is_mapped) {
+        shared.steps[step] = (char *)(uintptr_t)start;
+        atomic_store(&shared.capacity, buffers_within(mapped * 2));
+    }
+    atomic_store(&shared.is_growing, false);
+    return is_mapped;
+}
+
+static bool
+claim(uint32_t index, uint32_t tid)
+{
+    uint32_t nobody = 0;
+    return __atomic_compare_exchange_n(&shared_buffer(index)->owner_tid,
+                                       &nobody, tid, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
+/* One that was used before. */
+static uint32_t
+claim_used(uint32_t tid, uint32_t n_buffers)
+{
+    const uint32_t hint = atomic_load(&shared.hint);
+    for (uint32_t i = 0; i + 1 < n_buffers; i++) {
+        const uint32_t index = 1 + (hint - 1 + i) % (n_buffers - 1);
+        if (shared_buffer(index)->owner_tid == 0 && claim(index, tid)) {
+            atomic_store(&shared.hint, index);
+            return index;
+        }
+    }
+    return 0;
+}
+
+uint32_t
+shared_take(uint32_t tid)
+{
+    struct wire_shared *header = shared_header();
+    uint32_t n_buffers = __atomic_load_n(&header->n_buffers, __ATOMIC_ACQUIRE);
+    const uint32_t used = claim_used(tid, n_buffers);
+    if (used != 0)
+        return used;
+
+    while (n_buffers < atomic_load(&shared.capacity) || grow()) {
+        if (!__atomic_compare_exchange_n(&header->n_buffers, &n_buffers,
+                                         n_buffers + 1, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE))
+            continue;
+        if (claim(n_buffers, tid))
+            return n_buffers;
+        n_buffers = __atomic_load_n(&header->n_buffers, __ATOMIC_ACQUIRE);
+    }
+    return 0;
+}
+
+void
+shared_give_back(uint32_t index)
+{
+    __atomic_store_n(&shared_buffer(index)->owner_tid, 0, __ATOMIC_RELEASE);
+    atomic_store(&shared.hint, index);
+}
+
+bool
+shared_borrow(uint32_t tid)
+{
+    return claim(0, tid);
+}
+
+void
+shared_return(void)
+{
+    __atomic_store_n(&shared_buffer(0)->owner_tid, 0, __ATOMIC_RELEASE);
+}

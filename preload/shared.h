@@ -1,0 +1,46 @@
+/*
+ * shared.h - the memory that we share with the collector: counters and batches
+ *
+ * A memfd of 64 KiB buffers (include/wire.h). A thread takes one and gives it
+ * back; buffer 0 belongs to nobody and takes what a thread without a buffer
+ * has to tell. Mappings grow in steps and are never let go.
+ *
+ * Before the memfd exists buffer 0 is static memory with room for one batch, so
+ * that the very first events are kept; shared_create carries them over.
+ */
+#ifndef PRELOAD_SHARED_H
+#define PRELOAD_SHARED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "include/wire.h"
+
+/*
+ * A memfd for this process, with buffer 0 in it. Returns its descriptor, which
+ * the caller closes, or -1: no memory is to be had, and nothing may be
+ * recorded.
+ */
+int shared_create(void);
+
+/* Forgets every buffer; the mappings stay, for a thread may be writing. */
+void shared_abandon(void);
+
+/* The header that both sides map, or NULL before it exists. */
+struct wire_shared *shared_header(void);
+
+/* Never NULL for an index below n_buffers. */
+struct wire_buffer_head *shared_buffer(uint32_t index);
+
+/* The common buffer's counters; they are added to atomically. */
+struct wire_counters *shared_common_counters(void);
+
+/* Returns the buffer's index, or 0: none is free just now, ask again later. */
+uint32_t shared_take(uint32_t tid);
+void shared_give_back(uint32_t index);
+
+/* Buffer 0 for the events of one moment; false: somebody else has it. */
+bool shared_borrow(uint32_t tid);
+void shared_return(void);
+
+#endif

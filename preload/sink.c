@@ -1,0 +1,287 @@
+#include "preload/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "include/attrs.h"
+#include "preload/raw.h"
+
+enum {
+    HIGH_FD = 700, /* out of the way of programs that count on low numbers */
+    KERNEL_SIGSET_BYTES = 8,
+};
+
+static struct {
+    struct sockaddr_un address;
+    uint32_t address_bytes;
+    _Atomic int fd;
+    uint64_t device;
+    uint64_t inode;
+    uint32_t full_wait_ms;
+} sink = {.fd = -1};
+
+bool
+sink_address(const char *path)
+{
+    const size_t n_bytes = strlen(path);
+    if (n_bytes == 0 || n_bytes >= sizeof(sink.address.sun_path))
+        return false;
+    sink.address.sun_family = AF_UNIX;
+    memcpy(sink.address.sun_path, path, n_bytes + 1);
+    sink.address_bytes =
+        (uint32_t)(offsetof(struct sockaddr_un, sun_path) + n_bytes + 1);
+    return true;
+}
+
+/* ---- meeting the collector --------------------------------------------- */
+
+static int
+connect_collector(void)
+{
+    const int fd = (int)raw_call3(
+        SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    if (raw_call3(SYS_connect, fd, (long)(uintptr_t)&sink.address,
+                  sink.address_bytes) != 0) {
+        raw_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/*
+ * The process' own files. They are readable while it is dumpable; a process
+ * that is not becomes so for this moment. Dumpable 2 cannot be put back by a
+ * process, so it is left alone.
+ */
+static void
+open_own_files(int *fds)
+{
+    static const char *const paths[] = {
+        [WIRE_FD_MEM] = "/proc/self/mem",
+        [WIRE_FD_MAPS] = "/proc/self/maps",
+        [WIRE_FD_SMAPS] = "/proc/self/smaps",
+        [WIRE_FD_ROLLUP] = "/proc/self/smaps_rollup",
+        [WIRE_FD_PAGEMAP] = "/proc/self/pagemap",
+    };
+    static_assert(countof(paths) == WIRE_N_FDS, "a path for each file");
+
+    const bool was_hidden = raw_call3(SYS_prctl, PR_GET_DUMPABLE, 0, 0) == 0;
+    if (was_hidden)
+        raw_call3(SYS_prctl, PR_SET_DUMPABLE, 1, 0);
+    for (size_t i = WIRE_FD_MEM; i < WIRE_N_FDS; i++) {
+        fds[i] = (int)raw_call4(SYS_openat, AT_FDCWD, (long)(uintptr_t)paths[i],
+                                O_RDONLY | O_CLOEXEC, 0);
+    }
+    if (was_hidden)
+        raw_call3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
+}
+
+static void
+close_all(const int *fds, size_t n_fds)
+{
+    for (size_t i = 0; i < n_fds; i++) {
+        if (fds[i] >= 0)
+            raw_close(fds[i]);
+    }
+}
+
+/* One datagram: the hello, its texts, the descriptors. */
+static bool
+send_hello(int fd, const struct wire_hello *hello,
+           const struct sink_texts *texts, const int *fds)
+{
+    struct iovec parts[] = {
+        {.iov_base = (void *)(uintptr_t)hello,          .iov_len = sizeof(*hello)},
+        {.iov_base = (void *)(uintptr_t)texts->exe,
+         .iov_len = texts->exe_bytes                                             },
+        {.iov_base = (void *)(uintptr_t)texts->command,
+         .iov_len = texts->command_bytes                                         },
+    };
+    union {
+        char bytes[CMSG_SPACE(WIRE_N_FDS * sizeof(int))];
+        struct cmsghdr alignment;
+    } control;
+    memset(&control, 0, sizeof(control));
+    struct msghdr message = {
+        .msg_iov = parts,
+        .msg_iovlen = countof(parts),
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof(control.bytes),
+    };
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(WIRE_N_FDS * sizeof(int));
+    memcpy(CMSG_DATA(rights), fds, WIRE_N_FDS * sizeof(int));
+    return raw_call3(SYS_sendmsg, fd, (long)(uintptr_t)&message, MSG_NOSIGNAL) >
+           0;
+}
+
+/* Waits until fd has one of the events; false: it has not, within wait_ms. */
+static bool
+wait_for(int fd, short events, long wait_ms)
+{
+    struct pollfd poll = {.fd = fd, .events = events};
+    struct timespec left = {
+        .tv_sec = wait_ms / 1000,
+        .tv_nsec = wait_ms % 1000 * 1000000,
+    };
+    /* The kernel writes back what is left, so that EINTR does not prolong. */
+    long n;
+    do {
+        n = raw_call6(SYS_ppoll, (long)(uintptr_t)&poll, 1,
+                      (long)(uintptr_t)&left, 0, KERNEL_SIGSET_BYTES, 0);
+    } while (n == -EINTR);
+    return n == 1 && (poll.revents & events) != 0;
+}
+
+static bool
+receive_welcome(int fd, int wait_ms)
+{
+    struct wire_welcome welcome;
+    if (!wait_for(fd, POLLIN, wait_ms) ||
+        raw_read(fd, &welcome, sizeof(welcome)) != sizeof(welcome))
+        return false;
+    if (welcome.magic != WIRE_MAGIC || welcome.version != WIRE_VERSION ||
+        welcome.verdict != WIRE_WELCOME)
+        return false;
+    sink.full_wait_ms = welcome.full_wait_ms;
+    return true;
+}
+
+/* Moves the pipe's write end up and remembers which pipe it is. */
+static bool
+adopt(int fd)
+{
+    const long high = raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (high >= 0) {
+        raw_close(fd);
+        fd = (int)high;
+    }
+    struct stat is;
+    if (raw_call3(SYS_fstat, fd, (long)(uintptr_t)&is, 0) != 0) {
+        raw_close(fd);
+        return false;
+    }
+    sink.device = is.st_dev;
+    sink.inode = is.st_ino;
+    atomic_store(&sink.fd, fd);
+    return true;
+}
+
+bool
+sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
+          int shared_fd, int wait_ms)
+{
+    const int fd = connect_collector();
+    if (fd < 0)
+        return false;
+
+    bool is_met = false;
+    int pipe[2];
+    if (raw_call3(SYS_pipe2, (long)(uintptr_t)pipe, O_CLOEXEC | O_NONBLOCK,
+                  0) == 0) {
+        int fds[WIRE_N_FDS] = {
+            [WIRE_FD_PIPE] = pipe[0],
+            [WIRE_FD_SHARED] = shared_fd,
+        };
+        open_own_files(fds);
+        if (fds[WIRE_FD_MEM] >= 0 && fds[WIRE_FD_MAPS] >= 0 &&
+            fds[WIRE_FD_SMAPS] >= 0 && fds[WIRE_FD_ROLLUP] >= 0 &&
+            fds[WIRE_FD_PAGEMAP] >= 0)
+            is_met = send_hello(fd, hello, texts, fds);
+        close_all(fds + WIRE_FD_MEM, WIRE_N_FDS - WIRE_FD_MEM);
+        raw_close(pipe[0]);
+        if (is_met && wait_ms > 0)
+            is_met = receive_welcome(fd, wait_ms);
+        if (is_met)
+            is_met = adopt(pipe[1]);
+        else
+            raw_close(pipe[1]);
+    }
+    raw_close(fd);
+    return is_met;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+/* Whether the descriptor is the pipe that we opened. */
+static bool
+is_ours(int fd)
+{
+    struct stat is;
+    return raw_call3(SYS_fstat, fd, (long)(uintptr_t)&is, 0) == 0 &&
+           is.st_dev == sink.device && is.st_ino == sink.inode;
+}
+
+/* A thread under a real-time policy must not be made to wait. */
+static bool
+may_wait(void)
+{
+    const long policy = raw_call3(SYS_sched_getscheduler, 0, 0, 0);
+    return policy != SCHED_FIFO && policy != SCHED_RR;
+}
+
+/*
+ * The write itself, SIGPIPE held back. If the write raised one it is pending
+ * for this thread now and is taken from it, unless one was pending before.
+ */
+static long
+write_quietly(int fd, const void *batch)
+{
+    const uint64_t pipe_only = 1ull << (SIGPIPE - 1);
+    uint64_t before = 0;
+    raw_call4(SYS_rt_sigprocmask, SIG_BLOCK, (long)(uintptr_t)&pipe_only,
+              (long)(uintptr_t)&before, KERNEL_SIGSET_BYTES);
+    uint64_t pending = 0;
+    raw_call3(SYS_rt_sigpending, (long)(uintptr_t)&pending, KERNEL_SIGSET_BYTES,
+              0);
+
+    const long result = raw_write(fd, batch, WIRE_BATCH_BYTES);
+    if (result == -EPIPE && (pending & pipe_only) == 0) {
+        const struct timespec now = {0, 0};
+        raw_call4(SYS_rt_sigtimedwait, (long)(uintptr_t)&pipe_only, 0,
+                  (long)(uintptr_t)&now, KERNEL_SIGSET_BYTES);
+    }
+    if ((before & pipe_only) == 0)
+        raw_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)(uintptr_t)&before, 0,
+                  KERNEL_SIGSET_BYTES);
+    return result;
+}
+
+enum sink_result
+sink_write(const void *batch)
+{
+    const int fd = atomic_load(&sink.fd);
+    if (fd < 0 || !is_ours(fd))
+        return SINK_GONE;
+
+    long written = write_quietly(fd, batch);
+    if (written == -EAGAIN && sink.full_wait_ms > 0 && may_wait() &&
+        wait_for(fd, POLLOUT, (long)sink.full_wait_ms))
+        written = write_quietly(fd, batch);
+    if (written == WIRE_BATCH_BYTES)
+        return SINK_SENT;
+    return written == -EAGAIN || written == -EINTR ? SINK_FULL : SINK_GONE;
+}
+
+void
+sink_close(void)
+{
+    const int fd = atomic_exchange(&sink.fd, -1);
+    if (fd >= 0 && is_ours(fd))
+        raw_close(fd);
+}

@@ -1,0 +1,50 @@
+/*
+ * sink.h - the way out: one pipe, and how the collector was found
+ *
+ * The only descriptor we keep in the target is the pipe's write end, high up
+ * and close-on-exec. Before each write it is checked to be our pipe still: a
+ * target that closed it or put something else in its place never receives our
+ * bytes. A pipe without a reader makes no signal: SIGPIPE is held back and
+ * eaten, by the thread it was raised in.
+ */
+#ifndef PRELOAD_SINK_H
+#define PRELOAD_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "include/wire.h"
+
+enum sink_result {
+    SINK_SENT,
+    SINK_FULL, /* the pipe stayed full: the batch was not written */
+    SINK_GONE, /* nobody reads any more, or the descriptor is not ours */
+};
+
+/* The texts behind a hello. */
+struct sink_texts {
+    const char *exe;
+    size_t exe_bytes;
+    const char *command;
+    size_t command_bytes;
+};
+
+/* The address of the collector's socket; false: the path is too long. */
+bool sink_address(const char *path);
+
+/*
+ * Connects, hands over the pipe, shared_fd and the five /proc/self files, and
+ * waits wait_ms for the welcome (0: takes it for granted). False: nobody took
+ * us, and nothing is left open. At most one sink is open in a process.
+ */
+bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
+               int shared_fd, int wait_ms);
+
+/* One batch of WIRE_BATCH_BYTES. Waits at most as the collector allowed. */
+enum sink_result sink_write(const void *batch);
+
+/* A forked child: lets go of its parent's pipe. */
+void sink_close(void);
+
+#endif
