@@ -1,0 +1,90 @@
+/*
+ * memory.h - the only way a census touches a target
+ *
+ * Behind it: the five /proc/self files that the target handed over, and
+ * process_vm_readv as a faster path where it is permitted. All of it reads.
+ * What is not resident is never read: a read would make the page so.
+ *
+ * A memory belongs to one thread at a time.
+ */
+#ifndef COLLECTOR_CENSUS_MEMORY_H
+#define COLLECTOR_CENSUS_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct memory;
+
+struct memory_descriptors {
+    int mem;
+    int maps;
+    int smaps;
+    int rollup;
+    int pagemap;
+};
+
+/*
+ * Takes the descriptors. pid is the target's, as seen here, or 0: no faster
+ * path. Never returns NULL. Destroying NULL is a no-op.
+ */
+struct memory *memory_create(const struct memory_descriptors *descriptors,
+                             pid_t pid);
+void memory_destroy(struct memory *memory);
+
+/* The target's image was replaced: the pid means another memory now. */
+void memory_forget_pid(struct memory *memory);
+
+/* All n_bytes, or false. */
+bool memory_read(struct memory *memory, uint64_t addr, void *where,
+                 size_t n_bytes);
+
+/* One of many small reads; is_read says whether it came. */
+struct memory_span {
+    uint64_t addr;
+    void *where;
+    uint32_t n_bytes;
+    bool is_read;
+};
+
+void memory_read_spans(struct memory *memory, struct memory_span *spans,
+                       size_t n_spans);
+
+/* /proc/PID/maps, NUL-terminated; the caller frees it. NULL: it is gone. */
+char *memory_maps_text(struct memory *memory);
+
+/* ---- pages ------------------------------------------------------------- */
+
+/* A run of pages that are alike. */
+struct memory_run {
+    uint64_t start;
+    uint64_t end;
+    bool is_file;    /* a page of a file or of shared memory, not a copy */
+    bool is_swapped; /* not resident; else resident */
+    bool is_huge;    /* mapped by one huge entry */
+};
+
+struct memory_runs {
+    struct memory_run *runs; /* ascending, not overlapping */
+    size_t n_runs;
+    size_t capacity;
+};
+
+/*
+ * Appends the resident and swapped runs of [start, end). Pages of zeroes that
+ * were only read, and device memory, are in no process' RSS and not here.
+ */
+bool memory_scan(struct memory *memory, uint64_t start, uint64_t end,
+                 struct memory_runs *runs);
+void memory_runs_finish(struct memory_runs *runs);
+
+/* The end of user space: what a scan of everything goes up to. */
+#define MEMORY_END (((uint64_t)1 << 47) - 4096)
+
+enum { MEMORY_PAGE = 4096 };
+
+/* Bytes read from the target so far. */
+uint64_t memory_bytes_read(const struct memory *memory);
+
+#endif

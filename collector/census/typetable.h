@@ -1,0 +1,64 @@
+/*
+ * typetable.h - which addresses of a target are type objects
+ *
+ * A type object is recognised by its content: flags that say ready, sane sizes,
+ * a printable name, and a metatype for which the same holds and whose instances
+ * are types. `type` is its own metatype. Answers, also the negative ones, are
+ * kept for the length of a census.
+ */
+#ifndef COLLECTOR_CENSUS_TYPETABLE_H
+#define COLLECTOR_CENSUS_TYPETABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/census/census.h"
+#include "collector/census/maps.h"
+#include "collector/census/memory.h"
+
+enum { TYPETABLE_NAME_BYTES = 128 };
+
+struct type {
+    char name[TYPETABLE_NAME_BYTES];
+    uint64_t flags;
+    uint32_t basic_bytes;
+    uint32_t item_bytes;
+    uint32_t pre_bytes; /* what precedes its objects in their blocks */
+    /* What types.c counts. */
+    uint64_t n_objects;
+    uint64_t n_bytes;
+    uint64_t held_exclusive;
+    uint64_t held_split;
+    uint64_t exclusive_bytes;
+    uint64_t pinned_exclusive;
+    uint64_t pinned_split;
+    uint64_t pinned_bytes;
+    uint64_t n_pinned;
+    uint64_t arena_bytes; /* in the arena that is being read */
+    uint64_t arena_objects;
+};
+
+/* Numbers of types; the first two are no types. */
+enum { TYPE_RAW, TYPE_FREE_LIST, TYPE_FIRST };
+
+struct typetable;
+
+/* Memory, maps and arenas must outlive the table. */
+struct typetable *typetable_create(struct memory *memory,
+                                   const struct maps *maps,
+                                   const struct census *census,
+                                   struct cpython_layout layout);
+void typetable_destroy(struct typetable *table);
+
+/* The number of the type at addr, or 0: there is none. */
+unsigned typetable_find(struct typetable *table, uint64_t addr);
+
+/* Whether addr is the address of an object with a type. */
+bool typetable_is_object(struct typetable *table, uint64_t addr);
+
+/* Valid until the next find. */
+struct type *typetable_type(struct typetable *table, unsigned number);
+unsigned typetable_n_types(const struct typetable *table);
+
+#endif

@@ -1,0 +1,224 @@
+#include "collector/image.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "include/cpython.h"
+#include "include/xalloc.h"
+
+/* ---- records ----------------------------------------------------------- */
+
+/* What obmalloc asks mmap for, and asks in the interpreter's own text. */
+static bool
+may_be_pythons(const struct image *image, const struct wire_map *map)
+{
+    const struct wire_range *text = &image->hello.python_text;
+    const uint32_t flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    return map->caller - text->start < text->n_bytes && map->fd == -1 &&
+           map->protection == (PROT_READ | PROT_WRITE) &&
+           (map->record.detail & flags) == flags;
+}
+
+static void
+on_map(void *context, const struct wire_map *map)
+{
+    const struct image *image = context;
+    if (may_be_pythons(image, map))
+        arenas_map(image->arenas, map->stamp, map->addr, map->n_bytes,
+                   image->now_us);
+}
+
+static void
+on_unmap(void *context, const struct wire_unmap *unmap)
+{
+    const struct image *image = context;
+    arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
+}
+
+static void
+on_remap(void *context, const struct wire_remap *remap)
+{
+    const struct image *image = context;
+    arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
+                 remap->old_bytes);
+}
+
+static void
+on_thread(void *context, const struct wire_thread *thread)
+{
+    struct image *image = context;
+    for (size_t i = 0; i < image->n_control_blocks; i++) {
+        if (image->control_blocks[i] == thread->control_block)
+            return; /* glibc gave a cached stack again */
+    }
+    XGROW(image->control_blocks, image->control_capacity,
+          image->n_control_blocks);
+    image->control_blocks[image->n_control_blocks++] = thread->control_block;
+}
+
+static void
+on_python(void *context, const struct wire_python *python)
+{
+    struct image *image = context;
+    gc_begin(&image->gc, python);
+}
+
+static void
+on_gc(void *context, const struct wire_gc *collection)
+{
+    struct image *image = context;
+    if (gc_collect(&image->gc, collection))
+        image->listener.collected(image->listener.context, collection);
+}
+
+static void
+on_spawn(void *context, const struct wire_spawn *spawn)
+{
+    const struct image *image = context;
+    const bool is_followed = spawn->record.detail != 0;
+    if (is_followed && spawn->pid > 0)
+        image->listener.spawned(image->listener.context, spawn->pid);
+}
+
+static void
+on_end(void *context, const struct wire_end *end)
+{
+    struct image *image = context;
+    if (end->ticket != 0)
+        image->end_ticket = end->ticket;
+    if (end->exit_status >= 0)
+        image->exit_status = end->exit_status & 0xff;
+}
+
+void
+image_drain(struct image *image, uint64_t now_us)
+{
+    const struct decode_handler handler = {
+        .context = image,
+        .map = on_map,
+        .unmap = on_unmap,
+        .remap = on_remap,
+        .thread = on_thread,
+        .python = on_python,
+        .gc = on_gc,
+        .spawn = on_spawn,
+        .end = on_end,
+    };
+    image->now_us = now_us;
+    image->is_open = source_drain(image->source, &handler);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+static void
+read_python_version(struct image *image)
+{
+    char *version = image->hello.python_version;
+    unsigned major = 0;
+    unsigned minor = 0;
+    version[sizeof(image->hello.python_version) - 1] = '\0';
+    if (sscanf(version, "%u.%u", &major, &minor) == 2 &&
+        cpython_is_known(major, minor)) {
+        image->python_major = major;
+        image->python_minor = minor;
+    }
+}
+
+struct image *
+image_create(const struct introduction *introduction,
+             const struct image *forked_from,
+             const struct image_listener *listener)
+{
+    const int *fds = introduction->fds;
+    struct memory *memory = memory_create(
+        &(struct memory_descriptors){
+            .mem = fds[WIRE_FD_MEM],
+            .maps = fds[WIRE_FD_MAPS],
+            .smaps = fds[WIRE_FD_SMAPS],
+            .rollup = fds[WIRE_FD_ROLLUP],
+            .pagemap = fds[WIRE_FD_PAGEMAP],
+        },
+        introduction->pid);
+    struct source *source =
+        source_create(fds[WIRE_FD_PIPE], fds[WIRE_FD_SHARED]);
+    if (source == NULL) {
+        memory_destroy(memory);
+        return NULL;
+    }
+    struct image *image = xcalloc(1, sizeof(*image));
+    image->hello = introduction->hello;
+    image->source = source;
+    image->memory = memory;
+    image->is_open = true;
+    image->exit_status = -1;
+    image->listener = *listener;
+    read_python_version(image);
+    if (forked_from != NULL) {
+        image->arenas =
+            arenas_clone(forked_from->arenas, image->hello.fork_stamp);
+        image->gc = forked_from->gc;
+    } else {
+        image->arenas = arenas_create();
+    }
+    return image;
+}
+
+void
+image_shed(struct image *image)
+{
+    image->last_totals = image_totals(image);
+    source_destroy(image->source);
+    memory_destroy(image->memory);
+    image->source = NULL;
+    image->memory = NULL;
+    image->is_open = false;
+}
+
+void
+image_destroy(struct image *image)
+{
+    if (image == NULL)
+        return;
+    source_destroy(image->source);
+    memory_destroy(image->memory);
+    arenas_destroy(image->arenas);
+    free(image->control_blocks);
+    free(image);
+}
+
+bool
+image_is_sound(const struct image *image)
+{
+    return image->source == NULL || source_is_sound(image->source);
+}
+
+struct source_totals
+image_totals(struct image *image)
+{
+    return image->source == NULL ? image->last_totals
+                                 : source_totals(image->source);
+}
+
+struct census_request
+image_request(const struct image *image, enum recording_census_kind kind,
+              bool wants_types, uint64_t now_us)
+{
+    struct census_request request = {
+        .kind = kind,
+        .python_major = image->python_major,
+        .python_minor = image->python_minor,
+        .own = {image->hello.image, image->hello.private_use},
+        .shared_inode = source_shared_inode(image->source),
+        .wants_types = wants_types,
+        .n_control_blocks = image->n_control_blocks,
+        .control_blocks =
+            xcalloc(image->n_control_blocks, sizeof(image->control_blocks[0])),
+    };
+    if (image->n_control_blocks != 0)
+        memcpy(request.control_blocks, image->control_blocks,
+               image->n_control_blocks * sizeof(image->control_blocks[0]));
+    request.candidates =
+        arenas_candidates(image->arenas, now_us, &request.n_candidates);
+    return request;
+}

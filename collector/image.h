@@ -1,0 +1,83 @@
+/*
+ * image.h - one image of a traced process: its stream, its memory, its models
+ *
+ * From a hello to the end of the pipe that came with it. An exec makes a new
+ * image of the same process; a fork makes one that starts as a clone.
+ */
+#ifndef COLLECTOR_IMAGE_H
+#define COLLECTOR_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "collector/census/census.h"
+#include "collector/census/memory.h"
+#include "collector/model/arenas.h"
+#include "collector/model/gc.h"
+#include "collector/source.h"
+#include "include/wire.h"
+
+/* A hello that was found to be sound, with its descriptors. */
+struct introduction {
+    struct wire_hello hello;
+    const char *exe;     /* exe_bytes, not terminated */
+    const char *command; /* command_bytes */
+    int fds[WIRE_N_FDS];
+    pid_t pid; /* as we see it */
+};
+
+/* What is told further, as it is drained. */
+struct image_listener {
+    void (*collected)(void *context, const struct wire_gc *collection);
+    void (*spawned)(void *context, pid_t child);
+    void *context;
+};
+
+struct image {
+    struct wire_hello hello;
+    struct source *source; /* NULL once it was shed */
+    struct memory *memory; /* likewise */
+    struct arenas *arenas;
+    struct gc gc;
+    unsigned python_major; /* 0: none, or one that is not known */
+    unsigned python_minor;
+    bool is_open;        /* somebody holds the pipe's other end */
+    uint32_t end_ticket; /* of a census the target waits for; 0: none */
+    int64_t exit_status; /* as the target told it, or -1 */
+    unsigned n_jobs;     /* censuses that are filed and not yet back */
+    /* image.c's own. */
+    struct image_listener listener;
+    uint64_t *control_blocks; /* of threads */
+    size_t n_control_blocks;
+    size_t control_capacity;
+    struct source_totals last_totals;
+    uint64_t now_us; /* while draining */
+};
+
+/*
+ * Takes the introduction's descriptors; forked_from may be NULL. NULL, and they
+ * are closed: they are not what they should be.
+ */
+struct image *image_create(const struct introduction *introduction,
+                           const struct image *forked_from,
+                           const struct image_listener *listener);
+void image_destroy(struct image *image);
+
+/* Closes everything; models and totals stay, for children that come late. */
+void image_shed(struct image *image);
+
+/* Takes what there is; is_open and end_ticket tell the rest. */
+void image_drain(struct image *image, uint64_t now_us);
+
+/* Whether its stream made sense so far. */
+bool image_is_sound(const struct image *image);
+
+struct source_totals image_totals(struct image *image);
+
+/* What a census needs to know; census_request_finish frees it. */
+struct census_request image_request(const struct image *image,
+                                    enum recording_census_kind kind,
+                                    bool wants_types, uint64_t now_us);
+
+#endif

@@ -1,0 +1,295 @@
+#include "collector/model/arenas.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "include/xalloc.h"
+
+enum {
+    MOST_DEAD = 4096,            /* remembered, for events that come late */
+    LARGEST_CHUNK = 1024 * 1024, /* of a data stack */
+};
+
+/* An arena is pinned once every census of so long has seen it low. */
+#define LONG_LOW_US ((uint64_t)60 * 1000000)
+
+struct mapping {
+    uint64_t start;
+    uint64_t n_bytes;
+    uint64_t born_us;
+    uint64_t birth_stamp;
+    uint64_t death_stamp; /* 0: it lives */
+    uint64_t last_high_us;
+    bool was_over;  /* 25 % */
+    unsigned n_low; /* censuses in a row that saw it low */
+    UT_hash_handle hh;
+};
+
+struct arenas {
+    struct mapping *mappings; /* by start; the dead ones too */
+    size_t n_dead;
+    uint64_t last_birth_stamp; /* of an arena */
+};
+
+struct arenas *
+arenas_create(void)
+{
+    return xcalloc(1, sizeof(struct arenas));
+}
+
+static void
+forget(struct arenas *arenas, struct mapping *mapping)
+{
+    HASH_DEL(arenas->mappings, mapping);
+    free(mapping);
+}
+
+void
+arenas_destroy(struct arenas *arenas)
+{
+    if (arenas == NULL)
+        return;
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    forget(arenas, mapping);
+    free(arenas);
+}
+
+static bool
+is_arena_size(uint64_t n_bytes)
+{
+    return n_bytes == CPYTHON_SMALL_ARENA || n_bytes == CPYTHON_LARGE_ARENA ||
+           n_bytes == CPYTHON_HUGE_ARENA;
+}
+
+static bool
+is_chunk_size(uint64_t n_bytes)
+{
+    return n_bytes >= CPYTHON_STACK_CHUNK_BYTES && n_bytes <= LARGEST_CHUNK &&
+           n_bytes % CPYTHON_STACK_CHUNK_BYTES == 0;
+}
+
+struct arenas *
+arenas_clone(const struct arenas *arenas, uint64_t stamp)
+{
+    struct arenas *clone = arenas_create();
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    {
+        if (mapping->birth_stamp > stamp ||
+            (mapping->death_stamp != 0 && mapping->death_stamp <= stamp))
+            continue;
+        struct mapping *copy = xcalloc(1, sizeof(*copy));
+        *copy = *mapping;
+        copy->death_stamp = 0;
+        HASH_ADD(hh, clone->mappings, start, sizeof(copy->start), copy);
+        if (is_arena_size(copy->n_bytes) &&
+            copy->birth_stamp > clone->last_birth_stamp)
+            clone->last_birth_stamp = copy->birth_stamp;
+    }
+    return clone;
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+static struct mapping *
+find(const struct arenas *arenas, uint64_t start)
+{
+    struct mapping *mapping;
+    HASH_FIND(hh, arenas->mappings, &start, sizeof(start), mapping);
+    return mapping;
+}
+
+static struct mapping *
+add(struct arenas *arenas, uint64_t start)
+{
+    struct mapping *mapping = xcalloc(1, sizeof(*mapping));
+    mapping->start = start;
+    HASH_ADD(hh, arenas->mappings, start, sizeof(mapping->start), mapping);
+    return mapping;
+}
+
+/* Its death has come before its birth, by another thread's batch. */
+static struct mapping *
+add_unborn(struct arenas *arenas, uint64_t start, uint64_t n_bytes)
+{
+    struct mapping *mapping = add(arenas, start);
+    mapping->n_bytes = n_bytes;
+    return mapping;
+}
+
+/* The dead are kept only for events that come late. */
+static void
+bury(struct arenas *arenas)
+{
+    if (arenas->n_dead <= MOST_DEAD)
+        return;
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    {
+        if (mapping->death_stamp != 0)
+            forget(arenas, mapping);
+    }
+    arenas->n_dead = 0;
+}
+
+void
+arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
+           uint64_t n_bytes, uint64_t now_us)
+{
+    if (!is_arena_size(n_bytes) && !is_chunk_size(n_bytes))
+        return;
+    struct mapping *mapping = find(arenas, start);
+    if (mapping == NULL) {
+        mapping = add(arenas, start);
+    } else if (mapping->death_stamp > stamp || mapping->birth_stamp > stamp) {
+        return; /* it has died since */
+    } else {
+        arenas->n_dead -= mapping->death_stamp != 0;
+    }
+    *mapping = (struct mapping){
+        .start = start,
+        .n_bytes = n_bytes,
+        .born_us = now_us,
+        .birth_stamp = stamp,
+        .hh = mapping->hh,
+    };
+    if (is_arena_size(n_bytes) && stamp > arenas->last_birth_stamp)
+        arenas->last_birth_stamp = stamp;
+}
+
+static void
+die(struct arenas *arenas, struct mapping *mapping, uint64_t stamp)
+{
+    if (mapping->birth_stamp > stamp || mapping->death_stamp > stamp)
+        return;
+    arenas->n_dead += mapping->death_stamp == 0;
+    mapping->death_stamp = stamp;
+}
+
+void
+arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
+             uint64_t n_bytes)
+{
+    struct mapping *mapping = find(arenas, start);
+    if (mapping == NULL && (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
+        mapping = add_unborn(arenas, start, n_bytes);
+    if (mapping != NULL && mapping->n_bytes == n_bytes) {
+        die(arenas, mapping, stamp);
+    } else {
+        struct mapping *next;
+        HASH_ITER(hh, arenas->mappings, mapping, next)
+        {
+            if (mapping->start < start + n_bytes &&
+                start < mapping->start + mapping->n_bytes)
+                die(arenas, mapping, stamp);
+        }
+    }
+    bury(arenas);
+}
+
+/* ---- what is known ----------------------------------------------------- */
+
+size_t
+arenas_count(const struct arenas *arenas)
+{
+    size_t n = 0;
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    n += mapping->death_stamp == 0 && is_arena_size(mapping->n_bytes);
+    return n;
+}
+
+/* obmalloc maps an arena only when no usable one has room. */
+static bool
+has_been_full(const struct arenas *arenas, const struct mapping *mapping)
+{
+    return mapping->was_over || mapping->birth_stamp < arenas->last_birth_stamp;
+}
+
+static bool
+was_low(const struct mapping *mapping, uint64_t now_us)
+{
+    return mapping->n_low != 0 &&
+           (mapping->last_high_us == 0 ||
+            now_us - mapping->last_high_us >= LONG_LOW_US);
+}
+
+static int
+compare_starts(const void *left, const void *right)
+{
+    const struct mapping *a = *(const struct mapping *const *)left;
+    const struct mapping *b = *(const struct mapping *const *)right;
+    return (a->start > b->start) - (a->start < b->start);
+}
+
+/*
+ * The living, ascending. Where two overlap (a system call that no hook sees has
+ * unmapped one) the younger is true.
+ */
+static size_t
+sort_living(const struct arenas *arenas, const struct mapping **living)
+{
+    size_t n = 0;
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    {
+        if (mapping->death_stamp == 0)
+            living[n++] = mapping;
+    }
+    qsort(living, n, sizeof(living[0]), compare_starts);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool overlaps =
+            kept != 0 && living[kept - 1]->start + living[kept - 1]->n_bytes >
+                             living[i]->start;
+        if (!overlaps)
+            living[kept++] = living[i];
+        else if (living[i]->birth_stamp > living[kept - 1]->birth_stamp)
+            living[kept - 1] = living[i];
+    }
+    return kept;
+}
+
+struct census_candidate *
+arenas_candidates(const struct arenas *arenas, uint64_t now_us, size_t *n)
+{
+    const struct mapping **living =
+        xcalloc(HASH_COUNT(arenas->mappings), sizeof(const struct mapping *));
+    *n = sort_living(arenas, living);
+    struct census_candidate *candidates = xcalloc(*n, sizeof(*candidates));
+    for (size_t i = 0; i < *n; i++) {
+        candidates[i] = (struct census_candidate){
+            .start = living[i]->start,
+            .n_bytes = living[i]->n_bytes,
+            .born_us = living[i]->born_us,
+            .has_been_full = has_been_full(arenas, living[i]),
+            .was_low = was_low(living[i], now_us),
+        };
+    }
+    free(living);
+    return candidates;
+}
+
+void
+arenas_learn(struct arenas *arenas, const struct census *census,
+             uint64_t now_us)
+{
+    for (size_t i = 0; i < census->n_arenas; i++) {
+        const struct census_arena *seen = &census->arenas[i];
+        struct mapping *mapping = find(arenas, seen->address);
+        if (mapping == NULL)
+            continue;
+        const uint64_t room = (uint64_t)seen->n_pools * seen->pool_bytes;
+        mapping->was_over = mapping->was_over || seen->used_bytes * 4 >= room;
+        mapping->n_low = seen->is_low ? mapping->n_low + 1 : 0;
+        if (!seen->is_low)
+            mapping->last_high_us = now_us;
+    }
+}

@@ -1,0 +1,51 @@
+/*
+ * rendezvous.h - the socket where targets introduce themselves and users ask
+ *
+ * Answers only its own user (SO_PEERCRED). One datagram a connection; what is
+ * no hello and no request is refused, a connection that stays silent is closed.
+ */
+#ifndef COLLECTOR_RENDEZVOUS_H
+#define COLLECTOR_RENDEZVOUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "collector/image.h"
+#include "collector/loop.h"
+#include "include/control.h"
+
+struct rendezvous;
+struct connection;
+
+struct rendezvous_listener {
+    /* Takes the introduction's descriptors. False: refuse. */
+    bool (*introduced)(void *context, const struct introduction *introduction);
+    /* The connection waits for rendezvous_reply, at any later time. */
+    void (*asked)(void *context, struct connection *connection,
+                  const struct control_request *request);
+    void *context;
+};
+
+/*
+ * Listens at path, mode 0600. NULL: `why` says so; a socket that another
+ * collector serves is never taken away.
+ */
+struct rendezvous *rendezvous_open(struct loop *loop, const char *path,
+                                   const struct rendezvous_listener *listener,
+                                   char *why, size_t n_bytes);
+
+/* The path goes with it. */
+void rendezvous_close(struct rendezvous *rendezvous);
+
+/* A connection that is there already, and stays: the launcher's. */
+void rendezvous_adopt(struct rendezvous *rendezvous, int fd,
+                      void (*gone)(void *context));
+
+/* Closes connections that have been silent for long. Every 100 ms. */
+void rendezvous_tick(struct rendezvous *rendezvous);
+
+/* Answers a request; the connection is closed unless it was adopted. */
+void rendezvous_reply(struct connection *connection, enum control_status status,
+                      const char *text, unsigned count, uint64_t t_us);
+
+#endif

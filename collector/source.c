@@ -1,0 +1,317 @@
+/*
+ * The shared memory is read with pread, never through a mapping: a hole stays a
+ * hole, and nothing that the target does to its file can raise a signal here.
+ * Only the first page is mapped, for the futex that a waiting target sleeps on.
+ */
+#include "collector/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "include/xalloc.h"
+
+enum { PAGE = 4096, PIPE_BYTES = 1024 * 1024 };
+
+/* How far one buffer has been read. */
+struct reader {
+    uint64_t sequence; /* of the batch that is read next, from 1 */
+    uint64_t at;       /* offset in it, 0: nothing of it yet */
+    uint64_t n_events; /* handed over or lost, as the buffer counts them */
+    uint64_t lost_events;
+    uint64_t lost_batches;
+};
+
+struct source {
+    int pipe;
+    int shared;
+    uint64_t shared_inode;
+    struct wire_shared *header; /* the first page, mapped */
+    struct reader *readers;
+    size_t n_readers;
+    bool is_sound;
+};
+
+/* ---- opening ----------------------------------------------------------- */
+
+static bool
+is_pipe(int fd)
+{
+    struct stat is;
+    return fstat(fd, &is) == 0 && S_ISFIFO(is.st_mode);
+}
+
+/* A memfd that nobody can shrink under a reader, on ordinary memory. */
+static bool
+is_sealed_memfd(int fd, uint64_t *inode)
+{
+    struct stat is;
+    struct statfs filesystem;
+    const int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &is) != 0 ||
+        is.st_size < WIRE_BUFFER_BYTES || fstatfs(fd, &filesystem) != 0 ||
+        filesystem.f_type != TMPFS_MAGIC)
+        return false;
+    *inode = is.st_ino;
+    return true;
+}
+
+struct source *
+source_create(int pipe, int shared)
+{
+    uint64_t inode = 0;
+    struct wire_shared *header = MAP_FAILED;
+    if (is_pipe(pipe) && is_sealed_memfd(shared, &inode))
+        header =
+            mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+    if (header == MAP_FAILED) {
+        close(pipe);
+        close(shared);
+        return NULL;
+    }
+    fcntl(pipe, F_SETFL, O_NONBLOCK);
+    for (int n_bytes = PIPE_BYTES; n_bytes >= PAGE; n_bytes /= 4) {
+        if (fcntl(pipe, F_SETPIPE_SZ, n_bytes) >= 0)
+            break;
+    }
+    struct source *source = xcalloc(1, sizeof(*source));
+    source->pipe = pipe;
+    source->shared = shared;
+    source->shared_inode = inode;
+    source->header = header;
+    source->is_sound = true;
+    return source;
+}
+
+void
+source_destroy(struct source *source)
+{
+    if (source == NULL)
+        return;
+    munmap(source->header, PAGE);
+    close(source->pipe);
+    close(source->shared);
+    free(source->readers);
+    free(source);
+}
+
+int
+source_pipe(const struct source *source)
+{
+    return source->pipe;
+}
+
+uint64_t
+source_shared_inode(const struct source *source)
+{
+    return source->shared_inode;
+}
+
+bool
+source_is_sound(const struct source *source)
+{
+    return source->is_sound;
+}
+
+/* ---- buffers ----------------------------------------------------------- */
+
+static uint32_t
+n_buffers(const struct source *source)
+{
+    const uint32_t n =
+        __atomic_load_n(&source->header->n_buffers, __ATOMIC_ACQUIRE);
+    return n < WIRE_MAX_BUFFERS ? n : WIRE_MAX_BUFFERS;
+}
+
+static struct reader *
+reader_of(struct source *source, uint32_t buffer)
+{
+    if (buffer >= source->n_readers) {
+        source->readers =
+            xrealloc(source->readers, buffer + 1, sizeof(source->readers[0]));
+        for (size_t i = source->n_readers; i <= buffer; i++)
+            source->readers[i] = (struct reader){.sequence = 1};
+        source->n_readers = buffer + 1;
+    }
+    return &source->readers[buffer];
+}
+
+static off_t
+buffer_offset(uint32_t buffer)
+{
+    return (off_t)(buffer + 1) * WIRE_BUFFER_BYTES;
+}
+
+static bool
+read_head(const struct source *source, uint32_t buffer,
+          struct wire_buffer_head *head)
+{
+    return pread(source->shared, head, sizeof(*head), buffer_offset(buffer)) ==
+           sizeof(*head);
+}
+
+/* ---- batches ----------------------------------------------------------- */
+
+/* What lies between the last batch that was read and this one is lost. */
+static void
+skip_to(struct reader *reader, const struct wire_batch *batch)
+{
+    if (batch->sequence == reader->sequence)
+        return;
+    reader->lost_batches += batch->sequence - reader->sequence;
+    if (batch->first_event > reader->n_events) {
+        reader->lost_events += batch->first_event - reader->n_events;
+        reader->n_events = batch->first_event;
+    }
+    reader->sequence = batch->sequence;
+    reader->at = 0;
+}
+
+/* A batch, or as much of it as there is; old news are skipped. */
+static void
+take_batch(struct source *source, const void *bytes, bool is_closed,
+           const struct decode_handler *handler)
+{
+    struct wire_batch batch;
+    memcpy(&batch, bytes, sizeof(batch));
+    if (!decode_is_batch(&batch, n_buffers(source))) {
+        source->is_sound = false;
+        return;
+    }
+    struct reader *reader = reader_of(source, batch.buffer);
+    if (batch.sequence < reader->sequence)
+        return;
+    skip_to(reader, &batch);
+    bool is_sound;
+    reader->at =
+        decode_batch(bytes, reader->at, handler, &reader->n_events, &is_sound);
+    source->is_sound = source->is_sound && is_sound;
+    if (is_closed) {
+        reader->sequence++;
+        reader->at = 0;
+    }
+}
+
+/* Whole batches from the pipe. False: its other end is closed. */
+static bool
+drain_pipe(struct source *source, const struct decode_handler *handler)
+{
+    char bytes[16 * WIRE_BATCH_BYTES];
+    while (source->is_sound) {
+        const ssize_t n = read(source->pipe, bytes, sizeof(bytes));
+        if (n == 0)
+            return false;
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return errno == EAGAIN;
+        }
+        /* Writes are whole batches, and so is what a read finds. */
+        if (n % WIRE_BATCH_BYTES != 0) {
+            source->is_sound = false;
+            break;
+        }
+        for (ssize_t at = 0; at < n && source->is_sound; at += WIRE_BATCH_BYTES)
+            take_batch(source, bytes + at, true, handler);
+    }
+    return false;
+}
+
+/*
+ * One batch out of the buffer in shared memory. False: it is not there, or was
+ * overwritten while it was copied.
+ */
+static bool
+copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
+           char *bytes)
+{
+    const off_t place =
+        buffer_offset(buffer) +
+        (off_t)(1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES;
+    struct wire_batch batch;
+    struct wire_buffer_head head;
+    if (pread(source->shared, bytes, WIRE_BATCH_BYTES, place) !=
+            WIRE_BATCH_BYTES ||
+        !read_head(source, buffer, &head))
+        return false;
+    memcpy(&batch, bytes, sizeof(batch));
+    return batch.sequence == sequence && batch.buffer == buffer &&
+           head.sequence < sequence + WIRE_BATCHES;
+}
+
+/* What the buffer holds that did not come by the pipe, or not yet. */
+static void
+drain_buffer(struct source *source, uint32_t buffer,
+             const struct decode_handler *handler)
+{
+    struct wire_buffer_head head;
+    if (!read_head(source, buffer, &head) || head.sequence == 0)
+        return;
+    const struct reader *reader = reader_of(source, buffer);
+    uint64_t sequence = reader->sequence;
+    if (head.sequence >= sequence + WIRE_BATCHES)
+        sequence = head.sequence - WIRE_BATCHES + 1;
+    for (; sequence <= head.sequence && source->is_sound; sequence++) {
+        char bytes[WIRE_BATCH_BYTES];
+        if (copy_batch(source, buffer, sequence, bytes))
+            take_batch(source, bytes, sequence < head.sequence, handler);
+    }
+}
+
+bool
+source_drain(struct source *source, const struct decode_handler *handler)
+{
+    const bool is_open = drain_pipe(source, handler);
+    for (uint32_t i = 0; i < n_buffers(source) && source->is_sound; i++)
+        drain_buffer(source, i, handler);
+    return is_open && source->is_sound;
+}
+
+struct source_totals
+source_totals(struct source *source)
+{
+    struct source_totals totals = {0};
+    for (uint32_t i = 0; i < n_buffers(source); i++) {
+        struct wire_buffer_head head;
+        if (!read_head(source, i, &head))
+            continue;
+        for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
+            const struct wire_counters *part = &head.counters[caller];
+            struct wire_counters *sum = &totals.counters[caller];
+            sum->births += part->births;
+            sum->birth_bytes += part->birth_bytes;
+            sum->deaths += part->deaths;
+            sum->death_bytes += part->death_bytes;
+        }
+        totals.lost_events += head.lost_events;
+        if (i < source->n_readers) {
+            totals.lost_events += source->readers[i].lost_events;
+            totals.lost_batches += source->readers[i].lost_batches;
+        }
+    }
+    return totals;
+}
+
+/* ---- the moment called end --------------------------------------------- */
+
+bool
+source_end_is_awaited(const struct source *source, uint32_t ticket)
+{
+    return __atomic_load_n(&source->header->end_left, __ATOMIC_ACQUIRE) !=
+           ticket;
+}
+
+void
+source_end_is_done(struct source *source, uint32_t ticket)
+{
+    __atomic_store_n(&source->header->end_done, ticket, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &source->header->end_done, FUTEX_WAKE, INT32_MAX, NULL,
+            NULL, 0);
+}
