@@ -1,0 +1,31 @@
+/*
+ * stats.h - everything known of a recording at one moment, as JSON or as tables
+ *
+ * The keys of the JSON are those of DESIGN 8: checks are written against them.
+ * Keys may be added; unknown is null, never 0.
+ */
+#ifndef REPORT_FORMATS_STATS_H
+#define REPORT_FORMATS_STATS_H
+
+#include "include/text.h"
+#include "report/formats/json.h"
+#include "report/query/query.h"
+#include "report/verdict/verdict.h"
+
+/* The object {"schema":"residue.stats/1", ...}. */
+void stats_json(struct json *json, struct query *query,
+                const struct verdict *verdict);
+
+/* Tables for people. */
+void stats_text(struct text *text, struct query *query,
+                const struct verdict *verdict);
+
+/* The array of findings, as `stats` and `why` print it. */
+void stats_findings(struct json *json, const char *key,
+                    const struct verdict *verdict);
+
+/* A cause's word, and what it means in one clause. */
+const char *stats_cause_word(enum recording_cause cause);
+const char *stats_cause_meaning(enum recording_cause cause);
+
+#endif

@@ -1,0 +1,211 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "include/attrs.h"
+#include "report/formats/stats.h"
+#include "report/units.h"
+
+enum { MOST_TYPES = 15 };
+
+static const char *
+base_name(const char *path)
+{
+    const char *slash = path == NULL ? NULL : strrchr(path, '/');
+    return path == NULL ? "?" : slash == NULL ? path : slash + 1;
+}
+
+static void
+put_heading(struct text *text, const struct query_process *process,
+            const struct query_census *census)
+{
+    char at[UNITS_BYTES];
+    char rss[UNITS_BYTES];
+    char peak[UNITS_BYTES];
+    text_addf(text, "\n%s · pid %lld", base_name(process->exe),
+              (long long)process->pid);
+    if (process->python != NULL)
+        text_addf(text, " · CPython %s", process->python);
+    if (process->exit_status != QUERY_UNKNOWN)
+        text_addf(text, " · exit %lld", (long long)process->exit_status);
+    text_add(text, "\n");
+    if (process->note != NULL)
+        text_addf(text, "  note: %s\n", process->note);
+    if (census->id == 0) {
+        text_add(text, "  no census at this moment\n");
+        return;
+    }
+    text_addf(text, "  RSS %s at %s (%s census), peak %s\n",
+              units_bytes(rss, census->rss_bytes),
+              units_clock(at, census->t_us), census->kind,
+              units_bytes(peak, process->vm_hwm_bytes));
+    if (process->end_us != QUERY_UNKNOWN &&
+        process->end_us - census->t_us > 1000000) {
+        char age[UNITS_BYTES];
+        text_addf(text,
+                  "  this census was taken %s before the process ended: what "
+                  "came after it is not in it\n",
+                  units_duration(age, process->end_us - census->t_us));
+    }
+}
+
+static void
+put_ledger(struct text *text, const struct query_census *census)
+{
+    text_add(text, "\n  ledger\n");
+    for (unsigned i = 0; i < N_CAUSES; i++) {
+        char size[UNITS_BYTES];
+        char share[UNITS_BYTES];
+        if (census->ledger[i] == 0)
+            continue;
+        text_addf(text, "  %12s %6s  %-22s %s\n",
+                  units_bytes(size, census->ledger[i]),
+                  units_share(share, census->ledger[i], census->rss_bytes),
+                  stats_cause_word(i), stats_cause_meaning(i));
+    }
+}
+
+static void
+put_arenas(struct text *text, const struct query_census *census)
+{
+    char n[UNITS_BYTES];
+    char size[UNITS_BYTES];
+    char held[UNITS_BYTES];
+    char pinned[UNITS_BYTES];
+    char pinned_held[UNITS_BYTES];
+    if (census->arenas == 0)
+        return;
+    text_addf(text,
+              "\n  arenas: %s, %s resident, %s held; %s pinned, which hold "
+              "%s; %lld empty\n",
+              units_count(n, census->arenas),
+              units_bytes(size, census->arena_resident),
+              units_bytes(held, census->arena_held),
+              units_count(pinned, census->arenas_pinned),
+              units_bytes(pinned_held, census->pinned_held),
+              (long long)census->arenas_empty);
+    if (census->torn != 0)
+        text_addf(text,
+                  "  %lld pools changed while they were read and are in no "
+                  "figure\n",
+                  (long long)census->torn);
+}
+
+static void
+put_classes(struct text *text, struct query *query,
+            const struct query_census *census)
+{
+    size_t n;
+    struct query_class *classes = query_classes(query, census->id, &n);
+    if (n != 0)
+        text_add(text, "\n  class      pools        used        free   in "
+                       "use\n");
+    for (size_t i = 0; i < n; i++) {
+        char pools[UNITS_BYTES];
+        char used[UNITS_BYTES];
+        char free_blocks[UNITS_BYTES];
+        char share[UNITS_BYTES];
+        text_addf(text, "  %5lld %10s %11s %11s %8s\n",
+                  (long long)classes[i].size,
+                  units_count(pools, classes[i].pools),
+                  units_count(used, classes[i].used),
+                  units_count(free_blocks, classes[i].free),
+                  units_share(share, classes[i].used,
+                              classes[i].used + classes[i].free));
+    }
+    free(classes);
+}
+
+static void
+put_types(struct text *text, struct query *query,
+          const struct query_census *census)
+{
+    const struct query_census typed = query_census_with_types(query, census);
+    if (typed.id == 0)
+        return;
+    size_t n;
+    struct query_type *types = query_types(query, typed.id, &n);
+    if (n != 0)
+        text_addf(text, "\n  %11s %11s %11s  type%s\n", "objects", "bytes",
+                  "holds", typed.id == census->id ? "" : " (earlier census)");
+    for (size_t i = 0; i < n && i < MOST_TYPES; i++) {
+        char count[UNITS_BYTES];
+        char size[UNITS_BYTES];
+        char held[UNITS_BYTES];
+        text_addf(
+            text, "  %11s %11s %11s  %s\n", units_count(count, types[i].count),
+            units_bytes(size, types[i].bytes),
+            units_bytes(held, types[i].held_exclusive + types[i].held_split),
+            types[i].name);
+    }
+    if (n > MOST_TYPES)
+        text_addf(text, "  and %zu types more: see --json\n", n - MOST_TYPES);
+    query_free_types(types, n);
+}
+
+static void
+put_gc(struct text *text, struct query *query, int64_t process)
+{
+    size_t n;
+    struct query_gc *generations = query_gc(query, process, &n);
+    if (n != 0)
+        text_add(text, "\n  generation  collections   collected  uncollectable"
+                       "  paused in all     at most\n");
+    for (size_t i = 0; i < n; i++) {
+        char counts[3][UNITS_BYTES];
+        char total[UNITS_BYTES];
+        char most[UNITS_BYTES];
+        text_addf(text, "  %10lld %12s %11s %14s %14s %11s\n",
+                  (long long)generations[i].generation,
+                  units_count(counts[0], generations[i].collections),
+                  units_count(counts[1], generations[i].collected),
+                  units_count(counts[2], generations[i].uncollectable),
+                  units_duration(total, generations[i].pause_us_total),
+                  units_duration(most, generations[i].pause_us_max));
+    }
+    free(generations);
+}
+
+static void
+put_malloc(struct text *text, const struct query_process *process)
+{
+    char births[UNITS_BYTES];
+    char deaths[UNITS_BYTES];
+    char blocks[UNITS_BYTES];
+    char size[UNITS_BYTES];
+    text_addf(text, "\n  malloc: %s births, %s deaths, %s blocks live (%s)\n",
+              units_count(births, process->births),
+              units_count(deaths, process->deaths),
+              units_count(blocks, process->live_blocks),
+              units_bytes(size, process->live_bytes));
+    if (process->lost_events != 0)
+        text_addf(text,
+                  "  %lld events were lost: figures of large blocks and "
+                  "mappings are less than whole\n",
+                  (long long)process->lost_events);
+}
+
+void
+stats_text(struct text *text, struct query *query,
+           const struct verdict *verdict)
+{
+    size_t n;
+    struct query_process *processes = query_processes(query, &n);
+    text_addf(text, "%s\n", verdict->headline);
+    if (!query_is_sealed(query))
+        text_add(text, "(the recording is live, or its collector was killed: "
+                       "this is what was committed)\n");
+    for (size_t i = 0; i < n; i++) {
+        const struct query_census census =
+            query_census_at(query, processes[i].id, query_moment(query));
+        put_heading(text, &processes[i], &census);
+        if (census.id != 0) {
+            put_ledger(text, &census);
+            put_arenas(text, &census);
+            put_classes(text, query, &census);
+            put_types(text, query, &census);
+        }
+        put_gc(text, query, processes[i].id);
+        put_malloc(text, &processes[i]);
+    }
+    query_free_processes(processes, n);
+}

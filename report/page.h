@@ -1,0 +1,18 @@
+/*
+ * page.h - the report: one offline HTML file of a recording
+ *
+ * Markup, style, code and data in one file; no request leaves it. The web
+ * sources are in report/web/, their bundle is embedded in this program.
+ */
+#ifndef REPORT_PAGE_H
+#define REPORT_PAGE_H
+
+#include "report/query/query.h"
+
+/*
+ * Writes the page to path, whole or not at all. Returns NULL, or what went
+ * wrong, which the caller frees.
+ */
+char *page_write(struct query *query, const char *path);
+
+#endif

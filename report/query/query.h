@@ -1,0 +1,239 @@
+/*
+ * query.h - a recording, read
+ *
+ * The only SQL of this folder. Everything that shows something reads through
+ * here, a live recording as well as a finished one.
+ *
+ * Errors are sticky: after the first one every function gives nothing, and
+ * query_complaint says what was wrong. A verb asks before it prints.
+ */
+#ifndef REPORT_QUERY_QUERY_H
+#define REPORT_QUERY_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "include/recording.h"
+
+struct query;
+
+#define QUERY_UNKNOWN                                      \
+    INT64_MIN /* a number that the recording does not have \
+               */
+
+/*
+ * target is a path, path@MOMENT, or the pid of a traced process. Never NULL;
+ * query_complaint tells whether it could be opened.
+ */
+struct query *query_open(const char *target);
+void query_close(struct query *query);
+
+/* Whether what went wrong is the file's content. */
+bool query_is_damaged(const struct query *query);
+
+/* NULL: all went well. Else one sentence: what, on what, what to try. */
+const char *query_complaint(const struct query *query);
+
+const char *query_path(const struct query *query);
+
+/* What stood behind the '@', or "end". */
+const char *query_moment(const struct query *query);
+
+/* ---- the recording itself ---------------------------------------------- */
+
+/* A value of meta; the caller frees it. NULL: not there, or null. */
+char *query_meta(struct query *query, const char *key);
+int64_t query_meta_number(struct query *query, const char *key);
+
+/* Whether its writer finished it. A live one is not sealed either. */
+bool query_is_sealed(struct query *query);
+
+/* ---- processes --------------------------------------------------------- */
+
+struct query_process {
+    int64_t id;
+    int64_t pid;
+    int64_t ns_pid;
+    int64_t ppid;
+    char *exe; /* owned, like the next four; may be NULL */
+    char *command;
+    char *python;
+    char *level;
+    char *note;
+    int64_t start_us;
+    int64_t end_us;
+    int64_t exit_status;
+    int64_t vm_hwm_bytes;
+    int64_t births;
+    int64_t deaths;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t lost_events;
+    int64_t lost_batches;
+    int64_t census_cpu_us;
+    int64_t census_read_bytes;
+};
+
+/* In order of their start. The caller frees with query_free_processes. */
+struct query_process *query_processes(struct query *query, size_t *n);
+void query_free_processes(struct query_process *processes, size_t n);
+
+/* ---- censuses ---------------------------------------------------------- */
+
+struct query_census {
+    int64_t id; /* 0: there is none */
+    int64_t process;
+    int64_t t_us;
+    char kind[16];
+    int64_t rss_bytes;
+    int64_t skew_bytes;
+    int64_t vm_hwm_bytes;
+    int64_t swap_bytes;
+    int64_t in_swap_bytes;
+    int64_t anon_huge_bytes;
+    int64_t torn;
+    int64_t has_types;
+    int64_t has_low_types; /* those of the arenas that are low, at least */
+    int64_t live_bytes;    /* of malloc */
+    int64_t ledger[N_CAUSES];
+    int64_t arenas;
+    int64_t arena_bytes;
+    int64_t arena_resident;
+    int64_t arena_live;
+    int64_t arena_held;
+    int64_t arenas_pinned;
+    int64_t arenas_empty;
+    int64_t pinned_held;
+    int64_t pinned_resident;
+    int64_t pinned_holes;
+    int64_t pinned_blocks;
+    int64_t pinned_live;
+};
+
+/*
+ * The census of a process at a moment: `start`, `peak`, `end`, a time
+ * (`01:10.5`, seconds), or a mark's text. id 0: it has none then.
+ */
+struct query_census query_census_at(struct query *query, int64_t process,
+                                    const char *moment);
+
+/* All of a process, oldest first; the caller frees them. */
+struct query_census *query_censuses(struct query *query, int64_t process,
+                                    size_t *n);
+
+/* The latest census not after this one whose types are complete. */
+struct query_census query_census_with_types(struct query *query,
+                                            const struct query_census *census);
+
+/* Whether the text is a moment that this recording can have. */
+bool query_is_moment(struct query *query, const char *moment);
+
+/* ---- tables of a census ------------------------------------------------ */
+
+struct query_class {
+    int64_t size;
+    int64_t pools;
+    int64_t used;
+    int64_t free;
+};
+
+struct query_class *query_classes(struct query *query, int64_t census,
+                                  size_t *n);
+
+struct query_type {
+    char *name; /* owned */
+    int64_t count;
+    int64_t bytes;
+    int64_t held_exclusive;
+    int64_t held_split;
+    int64_t exclusive_bytes; /* live in arenas that it holds alone */
+    int64_t pinned_exclusive;
+    int64_t pinned_split;
+    int64_t pinned_bytes;
+    int64_t pinned_count;
+};
+
+/* Most bytes first. */
+struct query_type *query_types(struct query *query, int64_t census, size_t *n);
+void query_free_types(struct query_type *types, size_t n);
+
+struct query_gc {
+    int64_t generation;
+    int64_t collections;
+    int64_t collected;
+    int64_t uncollectable;
+    int64_t pause_us_total;
+    int64_t pause_us_max;
+    int64_t pauses_since_us;
+};
+
+struct query_gc *query_gc(struct query *query, int64_t process, size_t *n);
+
+/* ---- over time --------------------------------------------------------- */
+
+struct query_tick {
+    int64_t t_us;
+    int64_t rss_min;
+    int64_t rss_max;
+    int64_t rss_last;
+};
+
+/* The finest ticks there are for each part of a process' life. */
+struct query_tick *query_ticks(struct query *query, int64_t process, size_t *n);
+
+struct query_collection {
+    int64_t t_us;
+    int64_t generation;
+    int64_t pause_us;
+    int64_t collected;
+    int64_t uncollectable;
+};
+
+struct query_collection *query_collections(struct query *query, int64_t process,
+                                           size_t *n);
+
+struct query_event {
+    int64_t t_us;
+    int64_t process;
+    char *kind; /* owned */
+    char *text; /* owned */
+};
+
+struct query_event *query_events(struct query *query, size_t *n);
+void query_free_events(struct query_event *events, size_t n);
+
+/* ---- findings ---------------------------------------------------------- */
+
+struct query_finding {
+    int64_t process;
+    const char *id;
+    int64_t bytes;
+    int64_t returns_bytes;
+    const char *owner;
+    int64_t score;
+    const char *confidence;
+    const char *sentence;
+    const char *evidence;
+    const char *action;
+};
+
+/*
+ * Makes one self-contained file of a recording that nobody writes any more, and
+ * writes the findings into it. False: query_complaint says why.
+ */
+bool query_seal(struct query *query, const struct query_finding *findings,
+                size_t n);
+
+/* ---- anything ---------------------------------------------------------- */
+
+/*
+ * Runs one statement that may only read. Calls row for each row, with the names
+ * of the columns and the values as text (NULL: null). False: complaint.
+ */
+bool query_sql(struct query *query, const char *sql,
+               void (*row)(void *context, int n, const char *const *names,
+                           const char *const *values),
+               void *context);
+
+#endif

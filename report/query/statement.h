@@ -1,0 +1,48 @@
+/*
+ * statement.h - prepared statements, for the files of this folder
+ *
+ * Errors are sticky (query.h): a statement that cannot be prepared is NULL, and
+ * every function takes NULL for one without rows.
+ */
+#ifndef REPORT_QUERY_STATEMENT_H
+#define REPORT_QUERY_STATEMENT_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "include/attrs.h"
+#include "report/query/query.h"
+
+struct query {
+    char *path;
+    char *moment;
+    char *copy; /* a private copy that goes with the query, or NULL */
+    sqlite3 *database;
+    char *complaint;
+    bool is_damaged;
+};
+
+/* The first complaint stays: it is the cause of the others. */
+PRINTF_LIKE(2, 3)
+void query_complain(struct query *query, const char *format, ...);
+
+/* What SQLite said last. */
+void query_complain_of_file(struct query *query);
+
+sqlite3_stmt *statement_of(struct query *query, const char *sql);
+
+/* The same with one parameter. */
+sqlite3_stmt *statement_about(struct query *query, const char *sql,
+                              int64_t parameter);
+
+/* Whether there is a next row; the statement is gone when there is not. */
+bool statement_step(struct query *query, sqlite3_stmt *statement);
+
+/* A column: QUERY_UNKNOWN where it is null. */
+int64_t statement_number(sqlite3_stmt *statement, int column);
+
+/* A column: the caller frees it; NULL where it is null. */
+char *statement_text(sqlite3_stmt *statement, int column);
+
+#endif

@@ -1,0 +1,96 @@
+#include <stdlib.h>
+
+#include "include/xalloc.h"
+#include "report/query/statement.h"
+
+/* ---- over time --------------------------------------------------------- */
+
+/*
+ * Each tier keeps less of the past: the coarse rows are of the time before the
+ * finer ones begin.
+ */
+struct query_tick *
+query_ticks(struct query *query, int64_t process, size_t *n)
+{
+    struct query_tick *ticks = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row =
+        statement_about(query,
+                        "SELECT t_us, rss_min, rss_max, rss_last FROM tick2"
+                        " WHERE process = ?1 AND t_us < coalesce("
+                        "  (SELECT min(t_us) FROM tick1 WHERE process = ?1), 0)"
+                        " UNION ALL"
+                        " SELECT t_us, rss_min, rss_max, rss_last FROM tick1"
+                        " WHERE process = ?1 AND t_us < coalesce("
+                        "  (SELECT min(t_us) FROM tick0 WHERE process = ?1), 0)"
+                        " UNION ALL"
+                        " SELECT t_us, rss_min, rss_max, rss_last FROM tick0"
+                        " WHERE process = ?1 ORDER BY t_us",
+                        process);
+    while (statement_step(query, row)) {
+        XGROW(ticks, capacity, *n);
+        ticks[(*n)++] = (struct query_tick){
+            .t_us = statement_number(row, 0),
+            .rss_min = statement_number(row, 1),
+            .rss_max = statement_number(row, 2),
+            .rss_last = statement_number(row, 3),
+        };
+    }
+    return ticks;
+}
+
+struct query_collection *
+query_collections(struct query *query, int64_t process, size_t *n)
+{
+    struct query_collection *collections = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row =
+        statement_about(query,
+                        "SELECT t_us, generation, pause_us, collected,"
+                        " uncollectable FROM collection WHERE process = ?"
+                        " ORDER BY t_us",
+                        process);
+    while (statement_step(query, row)) {
+        XGROW(collections, capacity, *n);
+        collections[(*n)++] = (struct query_collection){
+            .t_us = statement_number(row, 0),
+            .generation = statement_number(row, 1),
+            .pause_us = statement_number(row, 2),
+            .collected = statement_number(row, 3),
+            .uncollectable = statement_number(row, 4),
+        };
+    }
+    return collections;
+}
+
+struct query_event *
+query_events(struct query *query, size_t *n)
+{
+    struct query_event *events = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row = statement_of(
+        query, "SELECT t_us, process, kind, text FROM event ORDER BY t_us");
+    while (statement_step(query, row)) {
+        XGROW(events, capacity, *n);
+        events[(*n)++] = (struct query_event){
+            .t_us = statement_number(row, 0),
+            .process = statement_number(row, 1),
+            .kind = statement_text(row, 2),
+            .text = statement_text(row, 3),
+        };
+    }
+    return events;
+}
+
+void
+query_free_events(struct query_event *events, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(events[i].kind);
+        free(events[i].text);
+    }
+    free(events);
+}

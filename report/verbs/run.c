@@ -1,0 +1,347 @@
+/*
+ * residue run - runs a program and says why its memory stays high
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "include/rendezvous.h"
+#include "include/text.h"
+#include "include/xalloc.h"
+#include "report/beside.h"
+#include "report/control.h"
+#include "report/launch.h"
+#include "report/page.h"
+#include "report/program.h"
+#include "report/query/query.h"
+#include "report/verb.h"
+#include "report/verdict/verdict.h"
+
+enum { READY_MS = 10000 };
+
+static const char help[] =
+    "usage: residue run [-o REC] [-f] [-q] [--report[=F.html]] [--] CMD ...\n"
+    "\n"
+    "Runs CMD as if residue were not there, and afterwards says on standard\n"
+    "error what keeps its memory, in which file everything is, and what to\n"
+    "type next. The exit status is CMD's; 125 where residue itself failed.\n"
+    "\n"
+    "  -o REC        the recording (default: residue.CMD.PID.rec)\n"
+    "  -f            replace REC if it exists\n"
+    "  -q            say nothing\n"
+    "  --report[=F]  write the page too (default: REC.html)\n";
+
+struct options {
+    const char *output;
+    const char *page; /* NULL: none; "": by default name */
+    bool replaces;
+    bool is_quiet;
+    char **command;
+};
+
+struct run {
+    struct options options;
+    char *recording;
+    char *collector_program;
+    char *preload;
+    char socket[RENDEZVOUS_PATH_BYTES];
+    struct target target;
+    struct collector collector;
+    bool is_sealed;  /* the collector said so */
+    unsigned n_live; /* processes that outlive CMD */
+};
+
+/* ---- options ----------------------------------------------------------- */
+
+static struct options
+parse(int argc, char **argv)
+{
+    enum { REPORT = 256, HELP };
+    static const struct option known[] = {
+        {"report", optional_argument, NULL, REPORT},
+        {"help",   no_argument,       NULL, HELP  },
+        {NULL,     0,                 NULL, 0     },
+    };
+    struct options options = {0};
+    int option;
+    /* '+': what follows CMD is CMD's. */
+    while ((option = getopt_long(argc, argv, "+o:fqh", known, NULL)) != -1) {
+        switch (option) {
+        case 'o':
+            options.output = optarg;
+            break;
+        case 'f':
+            options.replaces = true;
+            break;
+        case 'q':
+            options.is_quiet = true;
+            break;
+        case REPORT:
+            options.page = optarg == NULL ? "" : optarg;
+            break;
+        case 'h':
+        case HELP:
+            fputs(help, stdout);
+            exit(EXIT_FINE);
+        default:
+            fputs(help, stderr);
+            exit(EXIT_BAD_USAGE);
+        }
+    }
+    if (optind == argc) {
+        fputs(help, stderr);
+        exit(EXIT_BAD_USAGE);
+    }
+    options.command = argv + optind;
+    return options;
+}
+
+/* ---- before ------------------------------------------------------------ */
+
+static void
+check_command(const char *name)
+{
+    char *path = program_find(name);
+    if (path == NULL && errno == EACCES)
+        errx(EXIT_NOT_EXECUTABLE, "%s: it may not be executed", name);
+    if (path == NULL)
+        errx(EXIT_NOT_FOUND, "%s: there is no such program", name);
+    const enum program_obstacle obstacle = program_inspect(path);
+    if (obstacle != PROGRAM_VISIBLE)
+        errx(EXIT_RUN_FAILED, "%s %s: nothing was run; %s", path,
+             program_obstacle_is(obstacle), program_obstacle_cure(obstacle));
+    free(path);
+}
+
+static void
+find_others(struct run *run)
+{
+    run->collector_program = beside_collector();
+    run->preload = beside_preload();
+    if (run->collector_program == NULL || run->preload == NULL)
+        errx(EXIT_RUN_FAILED,
+             "%s is not where residue was installed or built; install it again",
+             run->preload == NULL ? "libresidue-preload.so" : "residued");
+    if (strpbrk(run->preload, ": ") != NULL)
+        errx(EXIT_RUN_FAILED,
+             "%s: the dynamic linker cannot preload a file whose path has a "
+             "blank or a colon in it; move residue",
+             run->preload);
+    if (!rendezvous_make_directory(run->socket) ||
+        !rendezvous_append(run->socket, "/run.") ||
+        !rendezvous_append_number(run->socket, (uint64_t)getpid()))
+        errx(EXIT_RUN_FAILED,
+             "no private directory for the socket; set XDG_RUNTIME_DIR to one "
+             "with a short path");
+}
+
+/* "residue.CMD.PID.rec", of CMD's letters and digits. */
+static char *
+default_name(const char *command, pid_t pid)
+{
+    const char *slash = strrchr(command, '/');
+    char *name = xstrdup(slash == NULL ? command : slash + 1);
+    for (char *letter = name; *letter != '\0'; letter++) {
+        if (!isalnum((unsigned char)*letter) && strchr("._-", *letter) == NULL)
+            *letter = '_';
+    }
+    char *path = xasprintf("residue.%s.%d.rec", name, pid);
+    free(name);
+    return path;
+}
+
+static void
+remove_recording(const char *path)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < countof(endings); i++) {
+        char *file = xasprintf("%s%s", path, endings[i]);
+        unlink(file);
+        free(file);
+    }
+}
+
+/* The target is forked, and goes with us if this fails. */
+NORETURN static void
+fail(struct run *run, const char *what, const char *why)
+{
+    launch_cancel(&run->target);
+    errx(EXIT_RUN_FAILED, "%s: %s", what, why);
+}
+
+static void
+choose_recording(struct run *run)
+{
+    run->recording =
+        run->options.output != NULL
+            ? xstrdup(run->options.output)
+            : default_name(run->options.command[0], run->target.pid);
+    if (access(run->recording, F_OK) != 0)
+        return;
+    if (!run->options.replaces)
+        fail(run, run->recording, "it exists; -f replaces it");
+    remove_recording(run->recording);
+}
+
+static void
+start_collector(struct run *run)
+{
+    struct control_reply reply = {0};
+    run->collector =
+        launch_collector(run->collector_program, run->socket, run->recording);
+    struct pollfd ready = {.fd = run->collector.control, .events = POLLIN};
+    if (poll(&ready, 1, READY_MS) != 1 ||
+        !control_hear(run->collector.control, &reply))
+        fail(run, run->collector_program, "it did not start");
+    if (reply.status != CONTROL_OK)
+        fail(run, "the recording", reply.text);
+}
+
+/* ---- after ------------------------------------------------------------- */
+
+/* Tells the collector how CMD ended and waits until the recording is whole. */
+static void
+end_collector(struct run *run, int wait_status)
+{
+    struct control_request request = control_request_of(CONTROL_ENDED);
+    struct control_reply reply;
+    request.pid = run->target.pid;
+    request.status = wait_status;
+    if (!control_ask(run->collector.control, &request, &reply))
+        return; /* it was killed: what it committed is there */
+    run->is_sealed = reply.status == CONTROL_OK;
+    if (reply.status == CONTROL_STILL_LIVE)
+        run->n_live = reply.count;
+    else
+        waitpid(run->collector.pid, NULL, 0);
+}
+
+static void
+say(const struct run *run, const char *format, ...)
+{
+    if (run->options.is_quiet)
+        return;
+    va_list args;
+    va_start(args, format);
+    fputs("residue: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static void
+say_log(const struct run *run)
+{
+    char *log = launch_log(&run->collector);
+    char *rest = log;
+    char *line;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (line[0] != '\0')
+            say(run, "%s", line);
+    }
+    free(log);
+}
+
+/* A recording without its last word: its collector is gone. */
+static void
+say_incomplete(const struct run *run)
+{
+    if (run->n_live != 0)
+        say(run, "%u processes live on; the recording goes on until they end",
+            run->n_live);
+    else if (!run->is_sealed)
+        say(run, "the collector ended early: the recording holds what it had "
+                 "committed");
+}
+
+static void
+say_verdict(const struct run *run)
+{
+    struct query *query = query_open(run->recording);
+    struct verdict verdict = {0};
+    if (query_complaint(query) == NULL)
+        verdict = verdict_reach(query);
+    if (query_complaint(query) == NULL && run->n_live == 0) {
+        struct query_finding *rows = verdict_rows(&verdict);
+        query_seal(query, rows, verdict.n_findings);
+        free(rows);
+    }
+    if (verdict.n_findings != 0)
+        say(run, "%s", verdict.findings[0].sentence);
+    else
+        say(run, "%s",
+            query_complaint(query) == NULL ? verdict.headline
+                                           : query_complaint(query));
+    verdict_finish(&verdict);
+    query_close(query);
+    say(run, "recorded in %s", run->recording);
+    say(run, "next: residue why %s", run->recording);
+}
+
+static void
+write_page(const struct run *run)
+{
+    if (run->options.page == NULL)
+        return;
+    char *path = run->options.page[0] == '\0'
+                     ? xasprintf("%s.html", run->recording)
+                     : xstrdup(run->options.page);
+    struct query *query = query_open(run->recording);
+    char *complaint = page_write(query, path);
+    if (complaint != NULL)
+        say(run, "%s", complaint);
+    else
+        say(run, "the page is %s", path);
+    free(complaint);
+    query_close(query);
+    free(path);
+}
+
+static int
+exit_code(int wait_status)
+{
+    return WIFSIGNALED(wait_status) ? EXIT_SIGNALLED + WTERMSIG(wait_status)
+                                    : WEXITSTATUS(wait_status);
+}
+
+/* ---- the verb ---------------------------------------------------------- */
+
+static void
+go(struct run *run)
+{
+    const int error = launch_go(&run->target);
+    if (error == 0)
+        return;
+    end_collector(run, 0);
+    remove_recording(run->recording);
+    errx(error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, "%s: %s",
+         run->options.command[0], strerror(error));
+}
+
+int
+verb_run(int argc, char **argv)
+{
+    struct run run = {.options = parse(argc, argv)};
+    check_command(run.options.command[0]);
+    find_others(&run);
+    run.target = launch_target(run.options.command, run.preload, run.socket);
+    choose_recording(&run);
+    start_collector(&run);
+    go(&run);
+
+    const int wait_status = launch_wait(run.target.pid);
+    end_collector(&run, wait_status);
+    say_log(&run);
+    say_incomplete(&run);
+    say_verdict(&run);
+    write_page(&run);
+    free(run.recording);
+    free(run.collector_program);
+    free(run.preload);
+    return exit_code(wait_status);
+}
