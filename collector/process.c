@@ -237,9 +237,21 @@ file_end(struct process *process)
          xcalloc(1, sizeof(struct errand)), ticket);
 }
 
+static void
+drain(struct process *process)
+{
+    struct image *image = process->image;
+    image_drain(image, now_us(process));
+    if (process->exit_status < 0)
+        process->exit_status = image->exit_status;
+    file_end(process);
+}
+
 bool
 process_mark(struct process *process, const char *label, void *mark)
 {
+    if (process->image->is_open)
+        drain(process); /* what a thread has written but not sent */
     if (!process->image->is_open)
         return false;
     struct errand *errand = xcalloc(1, sizeof(*errand));
@@ -355,16 +367,6 @@ on_spawned(void *context, pid_t child)
 {
     const struct process *process = context;
     process->world->expect(process->world->context, child);
-}
-
-static void
-drain(struct process *process)
-{
-    struct image *image = process->image;
-    image_drain(image, now_us(process));
-    if (process->exit_status < 0)
-        process->exit_status = image->exit_status;
-    file_end(process);
 }
 
 /* The pipe has ended: the last word of this image. */

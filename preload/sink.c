@@ -29,6 +29,7 @@ static struct {
     uint64_t device;
     uint64_t inode;
     uint32_t full_wait_ms;
+    _Atomic bool is_stuck; /* it was full for all of full_wait_ms */
 } sink = {.fd = -1};
 
 bool
@@ -46,6 +47,18 @@ sink_address(const char *path)
 
 /* ---- meeting the collector --------------------------------------------- */
 
+/* Our memory is handed over: only to a collector of our own user. */
+static bool
+is_served_by_us(int fd)
+{
+    struct ucred peer;
+    socklen_t n_bytes = sizeof(peer);
+    return raw_call6(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED,
+                     (long)(uintptr_t)&peer, (long)(uintptr_t)&n_bytes,
+                     0) == 0 &&
+           peer.uid == (uid_t)raw_call3(SYS_geteuid, 0, 0, 0);
+}
+
 static int
 connect_collector(void)
 {
@@ -54,7 +67,8 @@ connect_collector(void)
     if (fd < 0)
         return -1;
     if (raw_call3(SYS_connect, fd, (long)(uintptr_t)&sink.address,
-                  sink.address_bytes) != 0) {
+                  sink.address_bytes) != 0 ||
+        !is_served_by_us(fd)) {
         raw_close(fd);
         return -1;
     }
@@ -270,11 +284,15 @@ sink_write(const void *batch)
         return SINK_GONE;
 
     long written = write_quietly(fd, batch);
-    if (written == -EAGAIN && sink.full_wait_ms > 0 && may_wait() &&
-        wait_for(fd, POLLOUT, (long)sink.full_wait_ms))
-        written = write_quietly(fd, batch);
-    if (written == WIRE_BATCH_BYTES)
+    if (written == -EAGAIN && !atomic_load(&sink.is_stuck) && may_wait()) {
+        if (wait_for(fd, POLLOUT, (long)sink.full_wait_ms))
+            written = write_quietly(fd, batch);
+        atomic_store(&sink.is_stuck, written == -EAGAIN);
+    }
+    if (written == WIRE_BATCH_BYTES) {
+        atomic_store(&sink.is_stuck, false);
         return SINK_SENT;
+    }
     return written == -EAGAIN || written == -EINTR ? SINK_FULL : SINK_GONE;
 }
 

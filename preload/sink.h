@@ -41,7 +41,10 @@ bool sink_address(const char *path);
 bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
                int shared_fd, int wait_ms);
 
-/* One batch of WIRE_BATCH_BYTES. Waits at most as the collector allowed. */
+/*
+ * One batch of WIRE_BATCH_BYTES. A full pipe is waited for as long as the
+ * collector allowed, and then not again until it has taken something.
+ */
 enum sink_result sink_write(const void *batch);
 
 /* A forked child: lets go of its parent's pipe. */

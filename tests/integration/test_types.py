@@ -1,0 +1,136 @@
+"""Objects by type: as many as were built, and as the interpreter tracks."""
+import json
+
+import chain
+from chain import Live, on_every_interpreter, wait_until_quiet
+
+N, S, G = 5000, 3000, 2000
+TUPLES, DICTS, FLOATS, INTS = 7000, 4000, 9000, 11000
+
+# Everything is built twice: the first time settles what the interpreter keeps
+# for itself (caches, tables of the lists), the second one is counted.
+PROGRAM = """
+import gc, json, os, sys
+N, S, G, TUPLES, DICTS, FLOATS, INTS = %r
+
+class Counted(object):
+    def __init__(self, x):
+        self.x = x
+
+class Slotted(object):
+    __slots__ = ('x',)
+
+def generator(x):
+    yield x
+
+instances = [None] * N
+slotted = [None] * N
+sets = [None] * S
+generators = [None] * G
+tuples = [None] * TUPLES
+dicts = [None] * DICTS
+floats = [None] * FLOATS
+ints = [None] * INTS
+everything = (instances, slotted, sets, generators, tuples, dicts, floats, ints)
+
+def build(x=None):
+    for i in range(N):
+        instances[i] = Counted(x)
+        slotted[i] = Slotted()
+    for i in range(S):
+        sets[i] = set()
+    for i in range(G):
+        generators[i] = generator(x)
+    for i in range(TUPLES):
+        tuples[i] = (x, i %% 2)
+    for i in range(DICTS):
+        dicts[i] = {'k': x}
+    for i in range(FLOATS):
+        floats[i] = i * 0.5
+    for i in range(INTS):
+        ints[i] = i + 1000000
+
+def clear():
+    for one in everything:
+        for i in range(len(one)):
+            one[i] = None
+
+def tracked():
+    counts = {}
+    for one in gc.get_objects():
+        name = type(one).__name__
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+def tell(text):
+    os.write(1, (text + '\\n').encode())
+    os.read(0, 1)
+
+build()
+clear()
+json.dumps(tracked())
+gc.collect()
+tell('base')
+build()
+tell('built')
+gc.collect()
+gc.disable()
+tell(json.dumps(tracked()))
+""" % ((N, S, G, TUPLES, DICTS, FLOATS, INTS),)
+
+# Types whose objects the collector always tracks and that fit into pymalloc.
+TRACKED = ("Counted", "Slotted", "set", "generator", "function", "module",
+           "builtin_function_or_method", "method_descriptor",
+           "wrapper_descriptor", "getset_descriptor", "member_descriptor",
+           "cell", "list")
+
+
+def counts_at(live, moment):
+    process = live.stats(moment)
+    return {row["name"]: row["count"] for row in process["types"]}
+
+
+def expected(interpreter):
+    """What build() adds. To 3.10 an instance's attributes are a dict."""
+    own_dicts = 0 if interpreter.is_at_least(3, 11) else N
+    growth = {"Counted": N, "Slotted": N, "set": S, "generator": G,
+              "tuple": TUPLES, "dict": DICTS + own_dicts}
+    if interpreter.is_at_least(3):
+        growth.update({"float": FLOATS, "int": INTS})
+    return growth
+
+
+def compare(interpreter):
+    with Live(interpreter.path, "-c", PROGRAM) as live:
+        moments = {}
+        for moment in ("base", "built", "tracked"):
+            said = live.line()
+            wait_until_quiet(int(live.stats("end")["pid"]))
+            live.mark(moment)
+            moments[moment] = counts_at(live, moment)
+            live.say("") if moment != "tracked" else None
+        live.process.stdin.close()
+        live.process.wait()
+    wrong = ["%s grew by %d, built %d" % (name, grown, built)
+             for name, built in expected(interpreter).items()
+             for grown in [moments["built"].get(name, 0) -
+                           moments["base"].get(name, 0)]
+             if grown != built]
+    truth = json.loads(said)
+    wrong += ["%s: %d, tracked %d" % (name, moments["tracked"].get(name, 0),
+                                      truth[name])
+              for name in TRACKED if name in truth
+              and moments["tracked"].get(name, 0) != truth[name]]
+    if wrong:
+        raise AssertionError("; ".join(wrong))
+    return "%d instances, %d sets, %d generators and all tracked types, " \
+        "difference 0" % (N, S, G)
+
+
+def test_types_are_counted():
+    """Objects by type are as many as there are"""
+    return on_every_interpreter(compare)
+
+
+if __name__ == "__main__":
+    chain.main(globals())
