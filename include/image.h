@@ -115,8 +115,8 @@ image_inspect(const char *path)
 {
     char line[IMAGE_LINE_BYTES + 1];
     for (unsigned depth = 0; depth < IMAGE_MAX_SCRIPTS; depth++) {
-        const int fd =
-            (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+        const int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
+                                    O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
         if (fd < 0)
             return IMAGE_UNREADABLE;
         const long n =

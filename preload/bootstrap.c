@@ -40,6 +40,8 @@ static void *
 carve(struct chunk *chunk, size_t alignment, size_t size)
 {
     const size_t needed = size + alignment + HEADER_BYTES;
+    if (needed > chunk->n_bytes)
+        return NULL;
     const size_t used = atomic_fetch_add(&chunk->used, needed);
     if (used > chunk->n_bytes || chunk->n_bytes - used < needed)
         return NULL;

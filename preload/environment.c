@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "include/image.h"
@@ -59,12 +60,26 @@ find_own_entry(const char *list)
     return NULL;
 }
 
+/* Takes our entry out of a list, as often as it stands there. */
+static void
+erase_own_entries(char *list)
+{
+    char *entry = (char *)(uintptr_t)find_own_entry(list);
+    while (entry != NULL) {
+        const char *tail = entry + environment.own_bytes;
+        if (*tail != '\0')
+            tail++; /* the separator goes with the entry */
+        memmove(entry, tail, strlen(tail) + 1);
+        entry = (char *)(uintptr_t)find_own_entry(list);
+    }
+}
+
 /*
  * A copy of the array whose LD_PRELOAD lacks our entry, array and string in one
  * mapping.
  */
 static void
-leave_out(struct environment *result, size_t preload_at, const char *entry)
+leave_out(struct environment *result, size_t preload_at)
 {
     char *const *variables = result->variables;
     size_t n = 0;
@@ -78,20 +93,16 @@ leave_out(struct environment *result, size_t preload_at, const char *entry)
         return;
 
     char *text = copy + array_bytes;
-    const size_t head_bytes = (size_t)(entry - was);
-    const char *tail = entry + environment.own_bytes;
-    if (*tail != '\0')
-        tail++; /* the separator goes with the entry */
-    memcpy(text, was, head_bytes);
-    memcpy(text + head_bytes, tail, strlen(tail) + 1);
-    const bool is_empty = text[strlen(PRELOAD_VARIABLE)] == '\0';
+    char *list = text + strlen(PRELOAD_VARIABLE);
+    memcpy(text, was, strlen(was) + 1);
+    erase_own_entries(list);
 
     char **array = (char **)(void *)copy;
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         if (i != preload_at)
             array[at++] = variables[i];
-        else if (!is_empty)
+        else if (*list != '\0')
             array[at++] = text;
     }
     array[at] = NULL;
@@ -118,7 +129,7 @@ environment_for(const char *path, char *const variables[])
     result.is_followed = image == IMAGE_GLIBC;
     if (image == IMAGE_MUSL || image == IMAGE_OTHER_ABI ||
         image == IMAGE_OTHER_LINKER)
-        leave_out(&result, preload_at, entry);
+        leave_out(&result, preload_at);
     return result;
 }
 
@@ -128,6 +139,17 @@ environment_release(struct environment *result)
     if (result->copy != NULL)
         raw_unmap(result->copy, result->copy_bytes);
     result->copy = NULL;
+}
+
+/* What execvp passes over: directories, and what may not be run. */
+static bool
+is_runnable(const char *path)
+{
+    struct stat is;
+    return raw_call3(SYS_stat, (long)(uintptr_t)path, (long)(uintptr_t)&is,
+                     0) == 0 &&
+           S_ISREG(is.st_mode) &&
+           raw_call3(SYS_access, (long)(uintptr_t)path, X_OK, 0) == 0;
 }
 
 /* One directory of PATH and the file; false: too long, or not executable. */
@@ -143,7 +165,7 @@ try_directory(const char *directory, size_t directory_bytes, const char *file,
     if (at != 0)
         path[at++] = '/';
     memcpy(path + at, file, file_bytes + 1);
-    return raw_call3(SYS_access, (long)(uintptr_t)path, X_OK, 0) == 0;
+    return is_runnable(path);
 }
 
 const char *

@@ -148,14 +148,13 @@ shared_abandon(void)
     atomic_store(&shared.is_growing, false);
 }
 
-/* Maps twice as much; false: there is no more, or somebody else is at it. */
+/* Maps twice as much; false: there is no more to be had. */
 static bool
-grow(void)
+map_next_step(void)
 {
     const uint64_t mapped =
         ((uint64_t)atomic_load(&shared.capacity) + 1) * WIRE_BUFFER_BYTES;
-    if (mapped * 2 > shared.file_bytes ||
-        atomic_exchange(&shared.is_growing, true))
+    if (mapped * 2 > shared.file_bytes)
         return false;
 
     unsigned step = 0;
@@ -163,13 +162,24 @@ grow(void)
         step++;
     const long start = raw_call6(SYS_mremap, (long)(uintptr_t)shared.steps[0],
                                  0, (long)(mapped * 2), MREMAP_MAYMOVE, 0, 0);
-    const bool is_mapped = step < N_STEPS && (start >= 0 || start < -4095);
-    if (is_mapped) {
-        shared.steps[step] = (char *)(uintptr_t)start;
-        atomic_store(&shared.capacity, buffers_within(mapped * 2));
-    }
+    if (step == N_STEPS || (start < 0 && start >= -4095))
+        return false;
+    shared.steps[step] = (char *)(uintptr_t)start;
+    atomic_store(&shared.capacity, buffers_within(mapped * 2));
+    return true;
+}
+
+/* More than n_buffers; false: there are no more, or somebody else is at it. */
+static bool
+grow(uint32_t n_buffers)
+{
+    if (atomic_exchange(&shared.is_growing, true))
+        return false;
+    /* What is mapped is looked at only with the right to map more. */
+    const bool has_room =
+        n_buffers < atomic_load(&shared.capacity) || map_next_step();
     atomic_store(&shared.is_growing, false);
-    return is_mapped;
+    return has_room;
 }
 
 static bool
@@ -188,7 +198,9 @@ claim_used(uint32_t tid, uint32_t n_buffers)
     const uint32_t hint = atomic_load(&shared.hint);
     for (uint32_t i = 0; i + 1 < n_buffers; i++) {
         const uint32_t index = 1 + (hint - 1 + i) % (n_buffers - 1);
-        if (shared_buffer(index)->owner_tid == 0 && claim(index, tid)) {
+        const uint32_t owner =
+            __atomic_load_n(&shared_buffer(index)->owner_tid, __ATOMIC_RELAXED);
+        if (owner == 0 && claim(index, tid)) {
             atomic_store(&shared.hint, index);
             return index;
         }
@@ -205,7 +217,7 @@ shared_take(uint32_t tid)
     if (used != 0)
         return used;
 
-    while (n_buffers < atomic_load(&shared.capacity) || grow()) {
+    while (n_buffers < atomic_load(&shared.capacity) || grow(n_buffers)) {
         if (!__atomic_compare_exchange_n(&header->n_buffers, &n_buffers,
                                          n_buffers + 1, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_ACQUIRE))

@@ -22,7 +22,7 @@
 
 enum {
     PATH_BYTES = 256, /* a longer path is executed all the same */
-    N_ARGUMENTS = 32, /* of a variadic exec, before pages are mapped */
+    N_ARGUMENTS = 24, /* of a variadic exec, before pages are mapped */
 };
 
 /* CPython's, wherever it is loaded from. */
@@ -63,7 +63,8 @@ before_exec(const struct environment *environment)
         end_without_census(WIRE_END_EXEC, -1);
 }
 
-EXPORT int
+/* Not into the variadic ones, whose frames hold the arguments. */
+EXPORT NOINLINE int
 execve(const char *path, char *const argv[], char *const envp[])
 {
     real_resolve();
@@ -80,7 +81,7 @@ execv(const char *path, char *const argv[])
     return execve(path, argv, environ);
 }
 
-EXPORT int
+EXPORT NOINLINE int
 execvpe(const char *file, char *const argv[], char *const envp[])
 {
     real_resolve();
