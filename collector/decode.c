@@ -10,7 +10,8 @@ decode_is_batch(const struct wire_batch *header, uint32_t n_buffers)
     return header->magic == WIRE_MAGIC && header->version == WIRE_VERSION &&
            header->used_bytes >= sizeof(*header) &&
            header->used_bytes <= WIRE_BATCH_BYTES &&
-           header->buffer < n_buffers && header->sequence != 0;
+           header->buffer < n_buffers && header->sequence != 0 &&
+           header->sequence <= WIRE_MAX_SEQUENCE;
 }
 
 /* A whole record; false: it is shorter than its kind. */

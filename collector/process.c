@@ -18,6 +18,7 @@ enum {
     PEAK_PART = 20,         /* 5 % above the last peak's census is a new one */
     LEAST_PEAK_BYTES = 4 * 1024 * 1024,
     GUESS_NS_A_PAGE = 2000, /* a census with types, before one was taken */
+    GUESS_LEDGER_NS = 200,  /* and without */
 };
 
 struct process {
@@ -41,6 +42,7 @@ struct process {
     uint64_t quiet_until_us;   /* after an end no census is due */
     uint64_t closed_us;        /* when the image's pipe closed */
     uint64_t cost_us;          /* of the last census with types; 0: none yet */
+    uint64_t ledger_cost_us;   /* of the last one, without them */
     struct source_totals past; /* of images before this one */
     uint64_t census_cpu_us;
     uint64_t census_read_bytes;
@@ -192,7 +194,7 @@ put_ticks(const struct process *process, const struct timeline_row *rows,
 
 /* Takes the errand. */
 static void
-file(struct process *process, enum recording_census_kind kind,
+file(struct process *process, enum recording_census_kind kind, bool wants_types,
      enum survey_urgency urgency, struct errand *errand, uint32_t ticket)
 {
     struct image *image = process->image;
@@ -209,20 +211,21 @@ file(struct process *process, enum recording_census_kind kind,
     job->memory = image->memory;
     job->source = image->source;
     job->end_ticket = ticket;
-    job->request = image_request(image, kind, true, now_us(process));
+    job->request = image_request(image, kind, wants_types, now_us(process));
     job->context = errand;
     image->n_jobs++;
     survey_file(process->world->survey, job);
 }
 
 static void
-file_due(struct process *process, enum recording_census_kind kind)
+file_due(struct process *process, enum recording_census_kind kind,
+         bool wants_types)
 {
     struct errand *errand = xcalloc(1, sizeof(*errand));
     errand->is_due = true;
     process->has_due_job = true;
     process->next_periodic_us = now_us(process) + PERIOD_US;
-    file(process, kind, SURVEY_DUE, errand, 0);
+    file(process, kind, wants_types, SURVEY_DUE, errand, 0);
 }
 
 static void
@@ -233,7 +236,7 @@ file_end(struct process *process)
         return;
     process->image->end_ticket = 0;
     process->quiet_until_us = now_us(process) + AFTER_END_US;
-    file(process, CENSUS_end, SURVEY_AWAITED_BY_TARGET,
+    file(process, CENSUS_end, true, SURVEY_AWAITED_BY_TARGET,
          xcalloc(1, sizeof(struct errand)), ticket);
 }
 
@@ -257,17 +260,21 @@ process_mark(struct process *process, const char *label, void *mark)
     struct errand *errand = xcalloc(1, sizeof(*errand));
     errand->label = xstrdup(label);
     errand->mark = mark;
-    file(process, CENSUS_mark, SURVEY_AWAITED_BY_USER, errand, 0);
+    file(process, CENSUS_mark, true, SURVEY_AWAITED_BY_USER, errand, 0);
     return true;
 }
 
-/* What the last census cost and some more, or a guess by RSS. */
+/* What the last census cost and some more; a guess by RSS before there is one.
+ */
 static uint64_t
-expected_cost_us(const struct process *process)
+expected_cost_us(const struct process *process, bool wants_types)
 {
-    if (process->cost_us != 0)
-        return process->cost_us + process->cost_us / 4;
-    return process->rss_bytes / MEMORY_PAGE * GUESS_NS_A_PAGE / 1000;
+    const uint64_t pages = process->rss_bytes / MEMORY_PAGE;
+    uint64_t cost_us = wants_types ? process->cost_us : process->ledger_cost_us;
+    if (cost_us == 0)
+        cost_us =
+            pages * (wants_types ? GUESS_NS_A_PAGE : GUESS_LEDGER_NS) / 1000;
+    return cost_us + cost_us / 4;
 }
 
 static bool
@@ -278,22 +285,30 @@ is_new_peak(const struct process *process)
            process->rss_bytes > peak + LEAST_PEAK_BYTES;
 }
 
-/* The first census, then one a second and one at each new peak of RSS. */
+/*
+ * The first census, then one a second and one at each new peak of RSS: with
+ * types where the budget allows it, else without, else not at all.
+ */
 static void
 file_what_is_due(struct process *process)
 {
+    struct budget *budget = &process->world->budget;
     const uint64_t now = now_us(process);
     if (process->has_due_job || now < process->quiet_until_us)
         return;
     if (!process->has_started) {
         process->has_started = true;
-        file_due(process, CENSUS_start);
+        file_due(process, CENSUS_start, true);
         return;
     }
     const bool is_peak = is_new_peak(process);
-    if ((is_peak || now >= process->next_periodic_us) &&
-        budget_allows(&process->world->budget, expected_cost_us(process), now))
-        file_due(process, is_peak ? CENSUS_peak : CENSUS_periodic);
+    if (!is_peak && now < process->next_periodic_us)
+        return;
+    const bool wants_types =
+        budget_allows(budget, expected_cost_us(process, true), now);
+    if (wants_types ||
+        budget_allows(budget, expected_cost_us(process, false), now))
+        file_due(process, is_peak ? CENSUS_peak : CENSUS_periodic, wants_types);
 }
 
 static void
@@ -307,6 +322,7 @@ learn(struct errand *errand, struct census *census)
     process->census_read_bytes += census->read_bytes;
     if (census->has_types)
         process->cost_us = census->cpu_us;
+    process->ledger_cost_us = census->ledger_cpu_us;
     if (census->rss_bytes > process->peak_bytes)
         process->peak_bytes = census->rss_bytes;
     recording_put_census(recording, &errand->moment, census);

@@ -22,6 +22,7 @@
 #include "include/xalloc.h"
 
 enum {
+    GATHER_NS = 100000000,      /* between two commits nobody waits for */
     CLOCK_PERIOD_US = 60000000, /* anchors of the clocks */
     BUSY_MS = 2000,             /* a reader's short transaction */
     MOST_QUEUED = 100000,       /* then ticks are left out */
@@ -69,6 +70,7 @@ struct recording {
     struct operation *first;
     struct operation **last;
     size_t n_queued;
+    bool is_urgent; /* somebody waits for what is queued */
     bool is_closing;
     struct operation *synced; /* newest first */
     int fd;
@@ -131,10 +133,14 @@ static void
 enqueue(struct recording *recording, struct operation *operation)
 {
     pthread_mutex_lock(&recording->mutex);
+    const bool is_first = recording->first == NULL;
     *recording->last = operation;
     recording->last = &operation->next;
     recording->n_queued++;
-    pthread_cond_signal(&recording->filled);
+    const bool is_urgent = operation->kind == KIND_SYNC;
+    recording->is_urgent = recording->is_urgent || is_urgent;
+    if (is_first || is_urgent)
+        pthread_cond_signal(&recording->filled);
     pthread_mutex_unlock(&recording->mutex);
 }
 
@@ -318,18 +324,19 @@ run(struct recording *recording, const char *sql)
            SQLITE_OK;
 }
 
-/* One transaction; false: none of it is in the file. */
+/* One transaction; false: none of it is in the file, and it was said why. */
 static bool
 write_all(struct recording *recording, const struct operation *operations)
 {
-    if (!run(recording, "BEGIN IMMEDIATE"))
-        return false;
-    bool is_written = anchor_clocks(recording);
+    bool is_written =
+        run(recording, "BEGIN IMMEDIATE") && anchor_clocks(recording);
     for (; operations != NULL && is_written; operations = operations->next)
         is_written = apply(recording, operations);
     if (is_written && run(recording, "COMMIT"))
         return true;
-    run(recording, "ROLLBACK");
+    warnx("a transaction was lost: %s", sqlite3_errmsg(recording->database));
+    if (sqlite3_get_autocommit(recording->database) == 0)
+        run(recording, "ROLLBACK");
     statements_forget(recording->statements);
     return false;
 }
@@ -373,16 +380,45 @@ give_back(struct recording *recording, struct operation *operations)
         eventfd_write(recording->fd, 1);
 }
 
+/* When what is there now is to be written, if nobody is in a hurry. */
+static struct timespec
+gathering_ends(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_nsec += GATHER_NS;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+/* All that is queued; with the mutex, or before there is a second thread. */
+static struct operation *
+take_all(struct recording *recording)
+{
+    struct operation *operations = recording->first;
+    recording->first = NULL;
+    recording->last = &recording->first;
+    recording->n_queued = 0;
+    recording->is_urgent = false;
+    return operations;
+}
+
+/* All that is queued, gathered for a while; NULL: nothing more will come. */
 static struct operation *
 wait_for_operations(struct recording *recording)
 {
     pthread_mutex_lock(&recording->mutex);
     while (recording->first == NULL && !recording->is_closing)
         pthread_cond_wait(&recording->filled, &recording->mutex);
-    struct operation *operations = recording->first;
-    recording->first = NULL;
-    recording->last = &recording->first;
-    recording->n_queued = 0;
+    const struct timespec until = gathering_ends();
+    while (!recording->is_urgent && !recording->is_closing &&
+           pthread_cond_timedwait(&recording->filled, &recording->mutex,
+                                  &until) == 0)
+        continue;
+    struct operation *operations = take_all(recording);
     pthread_mutex_unlock(&recording->mutex);
     return operations;
 }
@@ -393,13 +429,10 @@ work(void *context)
     struct recording *recording = context;
     struct operation *operations;
     while ((operations = wait_for_operations(recording)) != NULL) {
-        if (!write_all(recording, operations)) {
+        if (!write_all(recording, operations))
             recording->n_failures++;
-            warnx("a transaction was lost: %s",
-                  sqlite3_errmsg(recording->database));
-        } else if (recording->n_failures != 0) {
+        else if (recording->n_failures != 0)
             tell_failure(recording, "the file could not be written");
-        }
         give_back(recording, operations);
     }
     return NULL;
@@ -423,7 +456,8 @@ set_up(struct recording *recording)
            run(recording, "BEGIN;" RECORDING_SCHEMA "COMMIT;");
 }
 
-static void
+/* Written when this returns: a reader may look for the socket at once. */
+static bool
 describe(struct recording *recording, const char *socket)
 {
     struct utsname system;
@@ -437,6 +471,10 @@ describe(struct recording *recording, const char *socket)
         recording_put_meta(recording, "host", system.nodename);
         recording_put_meta(recording, "kernel", system.release);
     }
+    struct operation *operations = take_all(recording);
+    const bool is_written = write_all(recording, operations);
+    give_back(recording, operations);
+    return is_written;
 }
 
 static void
@@ -471,13 +509,19 @@ recording_open(const char *path, const char *socket, char *why, size_t n_bytes)
         return NULL;
     }
     pthread_mutex_init(&recording->mutex, NULL);
-    pthread_cond_init(&recording->filled, NULL);
-    if (pthread_create(&recording->thread, NULL, work, recording) != 0) {
-        snprintf(why, n_bytes, "no thread is to be had");
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&recording->filled, &clock);
+    pthread_condattr_destroy(&clock);
+    if (!describe(recording, socket) ||
+        pthread_create(&recording->thread, NULL, work, recording) != 0) {
+        snprintf(why, n_bytes,
+                 "it cannot be written to, or no thread is to "
+                 "be had");
         dispose(recording);
         return NULL;
     }
-    describe(recording, socket);
     return recording;
 }
 
@@ -499,6 +543,8 @@ recording_seal(struct recording *recording)
     const bool is_sealed = recording->n_failures == 0 &&
                            run(recording, "PRAGMA wal_checkpoint(TRUNCATE)") &&
                            run(recording, "PRAGMA journal_mode=DELETE");
+    while (recording_fetch(recording) != NULL)
+        continue;
     pthread_cond_destroy(&recording->filled);
     pthread_mutex_destroy(&recording->mutex);
     dispose(recording);

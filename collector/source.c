@@ -176,7 +176,7 @@ skip_to(struct reader *reader, const struct wire_batch *batch)
 
 /* A batch, or as much of it as there is; old news are skipped. */
 static void
-take_batch(struct source *source, const void *bytes, bool is_closed,
+read_batch(struct source *source, const void *bytes, bool is_closed,
            const struct decode_handler *handler)
 {
     struct wire_batch batch;
@@ -197,31 +197,6 @@ take_batch(struct source *source, const void *bytes, bool is_closed,
         reader->sequence++;
         reader->at = 0;
     }
-}
-
-/* Whole batches from the pipe. False: its other end is closed. */
-static bool
-drain_pipe(struct source *source, const struct decode_handler *handler)
-{
-    char bytes[16 * WIRE_BATCH_BYTES];
-    while (source->is_sound) {
-        const ssize_t n = read(source->pipe, bytes, sizeof(bytes));
-        if (n == 0)
-            return false;
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            return errno == EAGAIN;
-        }
-        /* Writes are whole batches, and so is what a read finds. */
-        if (n % WIRE_BATCH_BYTES != 0) {
-            source->is_sound = false;
-            break;
-        }
-        for (ssize_t at = 0; at < n && source->is_sound; at += WIRE_BATCH_BYTES)
-            take_batch(source, bytes + at, true, handler);
-    }
-    return false;
 }
 
 /*
@@ -246,23 +221,75 @@ copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
            head.sequence < sequence + WIRE_BATCHES;
 }
 
+/* What the memory still shows of the closed batches before `end`. */
+static void
+read_closed(struct source *source, uint32_t buffer, uint64_t end,
+            const struct decode_handler *handler)
+{
+    uint64_t sequence = reader_of(source, buffer)->sequence;
+    if (end > sequence + WIRE_BATCHES)
+        sequence = end - WIRE_BATCHES;
+    for (; sequence < end && source->is_sound; sequence++) {
+        char bytes[WIRE_BATCH_BYTES];
+        if (copy_batch(source, buffer, sequence, bytes))
+            read_batch(source, bytes, true, handler);
+    }
+}
+
 /* What the buffer holds that did not come by the pipe, or not yet. */
 static void
 drain_buffer(struct source *source, uint32_t buffer,
              const struct decode_handler *handler)
 {
     struct wire_buffer_head head;
+    char bytes[WIRE_BATCH_BYTES];
     if (!read_head(source, buffer, &head) || head.sequence == 0)
         return;
-    const struct reader *reader = reader_of(source, buffer);
-    uint64_t sequence = reader->sequence;
-    if (head.sequence >= sequence + WIRE_BATCHES)
-        sequence = head.sequence - WIRE_BATCHES + 1;
-    for (; sequence <= head.sequence && source->is_sound; sequence++) {
-        char bytes[WIRE_BATCH_BYTES];
-        if (copy_batch(source, buffer, sequence, bytes))
-            take_batch(source, bytes, sequence < head.sequence, handler);
+    if (head.sequence > WIRE_MAX_SEQUENCE) {
+        source->is_sound = false;
+        return;
     }
+    read_closed(source, buffer, head.sequence, handler);
+    if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes))
+        read_batch(source, bytes, false, handler);
+}
+
+/* One that was not sent, the pipe being full, is still in the memory. */
+static void
+take_sent(struct source *source, const void *bytes,
+          const struct decode_handler *handler)
+{
+    struct wire_batch batch;
+    memcpy(&batch, bytes, sizeof(batch));
+    if (decode_is_batch(&batch, n_buffers(source)))
+        read_closed(source, batch.buffer, batch.sequence, handler);
+    if (source->is_sound)
+        read_batch(source, bytes, true, handler);
+}
+
+/* Whole batches from the pipe. False: its other end is closed. */
+static bool
+drain_pipe(struct source *source, const struct decode_handler *handler)
+{
+    char bytes[16 * WIRE_BATCH_BYTES];
+    while (source->is_sound) {
+        const ssize_t n = read(source->pipe, bytes, sizeof(bytes));
+        if (n == 0)
+            return false;
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return errno == EAGAIN;
+        }
+        /* Writes are whole batches, and so is what a read finds. */
+        if (n % WIRE_BATCH_BYTES != 0) {
+            source->is_sound = false;
+            break;
+        }
+        for (ssize_t at = 0; at < n && source->is_sound; at += WIRE_BATCH_BYTES)
+            take_sent(source, bytes + at, handler);
+    }
+    return false;
 }
 
 bool

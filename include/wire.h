@@ -44,6 +44,9 @@ enum {
 /* A malloc'ed block of so many usable bytes is an event of its own. */
 #define WIRE_LARGE_BYTES (128u * 1024u)
 
+/* No buffer gets so far; a greater number is a lie. */
+#define WIRE_MAX_SEQUENCE (UINT64_MAX >> 1)
+
 /* ---- hello and welcome ------------------------------------------------- */
 
 /* The order of the descriptors beside a hello. */

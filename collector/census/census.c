@@ -153,14 +153,18 @@ read_pages(const struct memory_runs *runs, struct census *census)
     }
 }
 
-/* How much RSS moved while we read. */
+/*
+ * How much RSS moved while we read. A target that has nothing resident any more
+ * died under our hands: what was read of it then was nothing, not zeroes.
+ */
 static void
 measure_skew(struct memory *memory, struct census *census)
 {
     struct memory_runs after = {0};
-    if (memory_scan(memory, 0, MEMORY_END, &after))
-        census->skew_bytes =
-            (int64_t)pages_resident(&after) - (int64_t)census->rss_bytes;
+    const bool is_scanned = memory_scan(memory, 0, MEMORY_END, &after);
+    const uint64_t rss_after = pages_resident(&after);
+    census->skew_bytes = (int64_t)rss_after - (int64_t)census->rss_bytes;
+    census->is_read = is_scanned && rss_after != 0;
     memory_runs_finish(&after);
 }
 
@@ -168,14 +172,14 @@ static void
 take(struct memory *memory, const struct census_request *request,
      const struct census_patience *patience, struct census *census)
 {
+    const uint64_t cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     struct memory_runs runs = {0};
     struct maps maps = maps_parse(memory_maps_text(memory));
-    census->is_read = maps.n_maps != 0 &&
-                      memory_scan(memory, 0, MEMORY_END, &runs) &&
-                      runs.n_runs != 0;
-    if (census->is_read) {
+    if (maps.n_maps != 0 && memory_scan(memory, 0, MEMORY_END, &runs) &&
+        runs.n_runs != 0) {
         read_pages(&runs, census);
         read_ledger(memory, request, &maps, &runs, patience, census);
+        census->ledger_cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu_us;
         if (request->wants_types && census->n_arenas != 0 && census->is_whole)
             types_read(memory, request, &maps, &runs, patience, census);
         measure_skew(memory, census);

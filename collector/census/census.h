@@ -113,6 +113,7 @@ struct census {
     uint64_t started_us; /* CLOCK_MONOTONIC */
     uint64_t took_us;
     uint64_t cpu_us;
+    uint64_t ledger_cpu_us; /* of it, before the types were read */
     uint64_t read_bytes;
 };
 

@@ -40,17 +40,26 @@ read_from_memory(struct memory *memory, const struct map *map,
                        headers->segments, n_bytes);
 }
 
-/* From the file, if it is still the one that was mapped. */
+/* The file, if it is still the one that was mapped; else -1. */
+static int
+open_mapped(const struct map *map)
+{
+    const int fd = open(map->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat is;
+    if (fd < 0 ||
+        (fstat(fd, &is) == 0 && is.st_ino == map->inode && S_ISREG(is.st_mode)))
+        return fd;
+    close(fd);
+    return -1;
+}
+
 static bool
 read_from_file(const struct map *map, struct headers *headers)
 {
-    const int fd = open(map->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = open_mapped(map);
     if (fd < 0)
         return false;
-    struct stat is;
-    bool is_read = fstat(fd, &is) == 0 && is.st_ino == map->inode &&
-                   S_ISREG(is.st_mode) &&
-                   pread(fd, &headers->elf, sizeof(headers->elf), 0) ==
+    bool is_read = pread(fd, &headers->elf, sizeof(headers->elf), 0) ==
                        sizeof(headers->elf) &&
                    is_elf(&headers->elf);
     if (is_read) {
@@ -110,4 +119,21 @@ images_claim_bss(struct memory *memory, const struct maps *maps,
             read_from_file(map, &headers))
             claim(map, &headers, layer);
     }
+}
+
+bool
+images_read(struct memory *memory, const struct memory_runs *runs,
+            const struct map *map, uint64_t addr, void *where, size_t n_bytes)
+{
+    if (pages_is_resident(runs, addr))
+        return memory_read(memory, addr, where, n_bytes);
+    if (map->is_writable)
+        return false;
+    const int fd = open_mapped(map);
+    if (fd < 0)
+        return memory_read(memory, addr, where, n_bytes);
+    const off_t offset = (off_t)(addr - map->start + map->offset);
+    const bool is_read = pread(fd, where, n_bytes, offset) == (ssize_t)n_bytes;
+    close(fd);
+    return is_read;
 }

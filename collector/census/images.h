@@ -1,11 +1,15 @@
 /*
- * images.h - the zero-filled data of the images a target has mapped
+ * images.h - the image files that a target has mapped
  *
  * What follows an image's file pages in memory (.bss) is an anonymous mapping
  * like any other; the image's program headers say how far it reaches.
  */
 #ifndef COLLECTOR_CENSUS_IMAGES_H
 #define COLLECTOR_CENSUS_IMAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "collector/census/claims.h"
 #include "collector/census/maps.h"
@@ -14,5 +18,14 @@
 /* Adds a claim of image_private for each such range. */
 void images_claim_bss(struct memory *memory, const struct maps *maps,
                       const struct memory_runs *runs, struct claims *layer);
+
+/*
+ * Bytes of one page of a file's mapping. Where the page is not resident they
+ * come from the file, so that the target's RSS stays what it is; only if the
+ * file is out of reach is its page, which costs no memory of its own, mapped.
+ */
+bool images_read(struct memory *memory, const struct memory_runs *runs,
+                 const struct map *map, uint64_t addr, void *where,
+                 size_t n_bytes);
 
 #endif

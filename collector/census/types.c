@@ -389,7 +389,7 @@ types_read(struct memory *memory, const struct census_request *request,
         .memory = memory,
         .runs = runs,
         .census = census,
-        .table = typetable_create(memory, maps, census, layout),
+        .table = typetable_create(memory, maps, runs, census, layout),
         .pres = {0, layout.gc_header_bytes, layout.gc_header_bytes + 16},
         .n_pres = layout.pre_header_flags == 0 ? 2 : 3,
         .has_flags_above_count =

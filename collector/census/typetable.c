@@ -4,6 +4,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "collector/census/images.h"
+#include "collector/census/pages.h"
 #include "include/xalloc.h"
 
 enum {
@@ -33,6 +35,7 @@ struct cached {
 struct typetable {
     struct memory *memory;
     const struct maps *maps;
+    const struct memory_runs *runs;
     const struct census *census;
     struct cpython_layout layout;
     struct type *types;
@@ -45,11 +48,13 @@ struct typetable {
 
 struct typetable *
 typetable_create(struct memory *memory, const struct maps *maps,
-                 const struct census *census, struct cpython_layout layout)
+                 const struct memory_runs *runs, const struct census *census,
+                 struct cpython_layout layout)
 {
     struct typetable *table = xcalloc(1, sizeof(*table));
     table->memory = memory;
     table->maps = maps;
+    table->runs = runs;
     table->census = census;
     table->layout = layout;
     table->capacity = 256;
@@ -125,6 +130,27 @@ may_be_type(const struct typetable *table, uint64_t addr)
     return map != NULL && map->is_writable && map->is_readable;
 }
 
+static bool
+read_resident(const struct typetable *table, uint64_t addr, void *where,
+              size_t n_bytes)
+{
+    return pages_is_resident(table->runs, addr) &&
+           pages_is_resident(table->runs, addr + n_bytes - 1) &&
+           memory_read(table->memory, addr, where, n_bytes);
+}
+
+/* A part of a name, inside a page. */
+static bool
+read_letters(const struct typetable *table, uint64_t addr, char *where,
+             size_t n_bytes)
+{
+    const struct map *map = maps_at(table->maps, addr);
+    if (map != NULL && map->inode != 0)
+        return images_read(table->memory, table->runs, map, addr, where,
+                           n_bytes);
+    return read_resident(table, addr, where, n_bytes);
+}
+
 /* A NUL-terminated printable name, or false. */
 static bool
 read_name(struct typetable *table, uint64_t addr, char *name)
@@ -135,13 +161,13 @@ read_name(struct typetable *table, uint64_t addr, char *name)
     if (n_bytes > TYPETABLE_NAME_BYTES - 1)
         n_bytes = TYPETABLE_NAME_BYTES - 1;
     memset(name, 0, TYPETABLE_NAME_BYTES);
-    if (!memory_read(table->memory, addr, name, n_bytes))
+    if (!read_letters(table, addr, name, n_bytes))
         return false;
     /* A name across a page's end, which is rare, comes in two reads. */
     if (memchr(name, '\0', n_bytes) == NULL &&
         n_bytes < TYPETABLE_NAME_BYTES - 1 &&
-        !memory_read(table->memory, addr + n_bytes, name + n_bytes,
-                     TYPETABLE_NAME_BYTES - 1 - n_bytes))
+        !read_letters(table, addr + n_bytes, name + n_bytes,
+                      TYPETABLE_NAME_BYTES - 1 - n_bytes))
         return false;
     for (const char *letter = name; *letter != '\0'; letter++) {
         if ((unsigned char)*letter < ' ' || *letter == 0x7f)
@@ -179,8 +205,7 @@ static unsigned
 examine(struct typetable *table, uint64_t addr, unsigned depth)
 {
     unsigned char bytes[CPYTHON_TYPE_BYTES];
-    if (!memory_read(table->memory, addr, bytes, sizeof(bytes)) ||
-        !is_sane(bytes))
+    if (!read_resident(table, addr, bytes, sizeof(bytes)) || !is_sane(bytes))
         return 0;
     const uint64_t metatype = word_at(bytes, CPYTHON_OBJECT_TYPE_AT);
     const uint64_t flags = word_at(bytes, CPYTHON_TYPE_FLAGS_AT);
@@ -244,7 +269,7 @@ typetable_is_object(struct typetable *table, uint64_t addr)
     uint64_t type;
     const struct map *map = maps_at(table->maps, addr);
     return (addr & 7) == 0 && map != NULL && map->is_readable &&
-           memory_read(table->memory, addr + CPYTHON_OBJECT_TYPE_AT, &type,
-                       sizeof(type)) &&
+           read_resident(table, addr + CPYTHON_OBJECT_TYPE_AT, &type,
+                         sizeof(type)) &&
            typetable_find(table, type) != 0;
 }

@@ -3,8 +3,9 @@
  *
  * A type object is recognised by its content: flags that say ready, sane sizes,
  * a printable name, and a metatype for which the same holds and whose instances
- * are types. `type` is its own metatype. Answers, also the negative ones, are
- * kept for the length of a census.
+ * are types. `type` is its own metatype. What is not resident is not read, and
+ * is no type. Answers, also the negative ones, are kept for the length of a
+ * census.
  */
 #ifndef COLLECTOR_CENSUS_TYPETABLE_H
 #define COLLECTOR_CENSUS_TYPETABLE_H
@@ -44,9 +45,10 @@ enum { TYPE_RAW, TYPE_FREE_LIST, TYPE_FIRST };
 
 struct typetable;
 
-/* Memory, maps and arenas must outlive the table. */
+/* Memory, maps, runs and arenas must outlive the table. */
 struct typetable *typetable_create(struct memory *memory,
                                    const struct maps *maps,
+                                   const struct memory_runs *runs,
                                    const struct census *census,
                                    struct cpython_layout layout);
 void typetable_destroy(struct typetable *table);

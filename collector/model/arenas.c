@@ -143,6 +143,8 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
 {
     if (!is_arena_size(n_bytes) && !is_chunk_size(n_bytes))
         return;
+    if (is_arena_size(n_bytes) && stamp > arenas->last_birth_stamp)
+        arenas->last_birth_stamp = stamp;
     struct mapping *mapping = find(arenas, start);
     if (mapping == NULL) {
         mapping = add(arenas, start);
@@ -158,8 +160,6 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
         .birth_stamp = stamp,
         .hh = mapping->hh,
     };
-    if (is_arena_size(n_bytes) && stamp > arenas->last_birth_stamp)
-        arenas->last_birth_stamp = stamp;
 }
 
 static void
@@ -171,23 +171,32 @@ die(struct arenas *arenas, struct mapping *mapping, uint64_t stamp)
     mapping->death_stamp = stamp;
 }
 
+static void
+die_where_touched(struct arenas *arenas, uint64_t stamp, uint64_t start,
+                  uint64_t n_bytes)
+{
+    struct mapping *mapping;
+    struct mapping *next;
+    HASH_ITER(hh, arenas->mappings, mapping, next)
+    {
+        if (mapping->start < start + n_bytes &&
+            start < mapping->start + mapping->n_bytes)
+            die(arenas, mapping, stamp);
+    }
+}
+
 void
 arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
              uint64_t n_bytes)
 {
     struct mapping *mapping = find(arenas, start);
-    if (mapping == NULL && (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
-        mapping = add_unborn(arenas, start, n_bytes);
     if (mapping != NULL && mapping->n_bytes == n_bytes) {
         die(arenas, mapping, stamp);
     } else {
-        struct mapping *next;
-        HASH_ITER(hh, arenas->mappings, mapping, next)
-        {
-            if (mapping->start < start + n_bytes &&
-                start < mapping->start + mapping->n_bytes)
-                die(arenas, mapping, stamp);
-        }
+        die_where_touched(arenas, stamp, start, n_bytes);
+        if (mapping == NULL &&
+            (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
+            die(arenas, add_unborn(arenas, start, n_bytes), stamp);
     }
     bury(arenas);
 }
