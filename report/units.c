@@ -52,14 +52,16 @@ units_clock(char *text, int64_t t_us)
 {
     if (t_us == QUERY_UNKNOWN)
         return unknown(text);
-    const int64_t tenths = t_us / 100000;
-    const int64_t seconds = tenths / 10;
-    if (seconds >= 3600)
+    const int64_t seconds = t_us / 1000000;
+    if (t_us < 10000000)
+        snprintf(text, UNITS_BYTES, "00:%02d.%03d", (int)seconds,
+                 (int)(t_us / 1000 % 1000));
+    else if (seconds >= 3600)
         snprintf(text, UNITS_BYTES, "%" PRId64 ":%02d:%02d", seconds / 3600,
                  (int)(seconds / 60 % 60), (int)(seconds % 60));
     else
         snprintf(text, UNITS_BYTES, "%02d:%02d.%d", (int)(seconds / 60),
-                 (int)(seconds % 60), (int)(tenths % 10));
+                 (int)(seconds % 60), (int)(t_us / 100000 % 10));
     return text;
 }
 

@@ -17,7 +17,10 @@ char *units_bytes(char *text, int64_t n_bytes);
 /* "1,384" */
 char *units_count(char *text, int64_t n);
 
-/* "01:10.5", of microseconds; hours before it where there are any. */
+/*
+ * "01:10.5", of microseconds; milliseconds in the first ten seconds, hours and
+ * no fraction where there are any.
+ */
 char *units_clock(char *text, int64_t t_us);
 
 /* "1.2 s", "340 ms", "12 us" */

@@ -43,28 +43,34 @@ hand_over(sqlite3_stmt *statement, struct names *names, int n_columns,
     row(context, n_columns, names->names, names->values);
 }
 
+static sqlite3_stmt *
+prepare(struct query *query, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    const int result =
+        sqlite3_prepare_v2(query->database, sql, -1, &statement, NULL);
+    if (result == SQLITE_OK && statement == NULL)
+        query_complain(query, "there is no statement in the query");
+    else if (result == SQLITE_AUTH ||
+             (result == SQLITE_OK && !sqlite3_stmt_readonly(statement)))
+        query_complain(query, "a query may only SELECT from the recording");
+    else if (result != SQLITE_OK)
+        query_complain(query, "%s", sqlite3_errmsg(query->database));
+    if (query->complaint == NULL)
+        return statement;
+    sqlite3_finalize(statement);
+    return NULL;
+}
+
 bool
 query_sql(struct query *query, const char *sql,
           void (*row)(void *context, int n, const char *const *names,
                       const char *const *values),
           void *context)
 {
-    sqlite3_stmt *statement = NULL;
-    const char *rest = NULL;
+    /* Asked while a statement runs, too: some open files only then. */
     sqlite3_set_authorizer(query->database, authorize, NULL);
-    const int result =
-        sqlite3_prepare_v2(query->database, sql, -1, &statement, &rest);
-    sqlite3_set_authorizer(query->database, NULL, NULL);
-    if (result == SQLITE_AUTH)
-        query_complain(query, "a query may only SELECT from the recording");
-    else if (result != SQLITE_OK)
-        query_complain(query, "%s", sqlite3_errmsg(query->database));
-    else if (statement == NULL)
-        query_complain(query, "there is no statement in the query");
-    if (query->complaint != NULL) {
-        sqlite3_finalize(statement);
-        return false;
-    }
+    sqlite3_stmt *statement = prepare(query, sql);
     const int n_columns = sqlite3_column_count(statement);
     struct names names = {
         .names = xcalloc((size_t)n_columns, sizeof(const char *)),
@@ -74,5 +80,6 @@ query_sql(struct query *query, const char *sql,
         hand_over(statement, &names, n_columns, row, context);
     free(names.names);
     free(names.values);
+    sqlite3_set_authorizer(query->database, NULL, NULL);
     return query->complaint == NULL;
 }

@@ -292,7 +292,9 @@ write_page(const struct run *run)
                      ? xasprintf("%s.html", run->recording)
                      : xstrdup(run->options.page);
     struct query *query = query_open(run->recording);
-    char *complaint = page_write(query, path);
+    char *complaint = access(path, F_OK) == 0 && !run->options.replaces
+                          ? xasprintf("%s: it exists; -f replaces it", path)
+                          : page_write(query, path);
     if (complaint != NULL)
         say(run, "%s", complaint);
     else

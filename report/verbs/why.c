@@ -23,24 +23,22 @@ static void
 put_wrapped(struct text *text, const char *label, const char *words)
 {
     enum { INDENT = 14, WIDTH = 78 };
-    int column = INDENT;
+    size_t column = INDENT;
+    bool is_first = true;
     text_addf(text, "    %-10s", label);
     while (*words != '\0') {
-        const int length = (int)strcspn(words, " ");
-        if (column + length > WIDTH && column > INDENT) {
+        const size_t length = strcspn(words, " ");
+        if (!is_first && column + 1 + length > WIDTH) {
             text_addf(text, "\n%*s", INDENT, "");
             column = INDENT;
+        } else if (!is_first) {
+            text_add(text, " ");
+            column++;
         }
-        text_add_bytes(text, words, (size_t)length);
+        text_add_bytes(text, words, length);
         column += length;
-        words += length;
-        if (*words == ' ') {
-            words++;
-            if (*words != '\0' && column < WIDTH) {
-                text_add(text, " ");
-                column++;
-            }
-        }
+        is_first = false;
+        words += length + strspn(words + length, " ");
     }
     text_add(text, "\n");
 }

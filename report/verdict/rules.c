@@ -53,6 +53,18 @@ main_pinner(const struct facts *facts)
     return main;
 }
 
+/* "objects of type float", or what those are that are no objects. */
+static void
+add_owner(struct text *text, const struct query_type *owner)
+{
+    if (strcmp(owner->name, "(raw)") == 0)
+        text_add(text, "blocks that are no objects (tables, buffers)");
+    else if (strcmp(owner->name, "(free list)") == 0)
+        text_add(text, "dead objects that are kept for reuse");
+    else
+        text_addf(text, "objects of type %s", owner->name);
+}
+
 static char *
 pinning_sentence(const struct query_census *census,
                  const struct query_type *owner)
@@ -71,12 +83,12 @@ pinning_sentence(const struct query_census *census,
               units_count(arenas, census->arenas_pinned));
     if (owner != NULL) {
         char share[UNITS_BYTES];
-        text_addf(&text, ": %s of it is held by objects of type %s",
+        text_addf(&text, ": %s of it is held by ",
                   units_share(share,
                               known(owner->pinned_exclusive) +
                                   known(owner->pinned_split),
-                              census->pinned_held),
-                  owner->name);
+                              census->pinned_held));
+        add_owner(&text, owner);
     }
     text_add(&text, ".");
     return text_take(&text);
@@ -99,12 +111,14 @@ pinning_evidence(const struct facts *facts, const struct query_type *owner)
     if (owner != NULL) {
         char n[UNITS_BYTES];
         char own[UNITS_BYTES];
+        text_addf(&text, "; %s ", units_count(n, owner->pinned_count));
+        add_owner(&text, owner);
+        text_addf(&text, " (%s) live in them",
+                  units_bytes(own, owner->pinned_bytes));
+    }
+    if (owner != NULL && known(owner->pinned_exclusive) != 0) {
         char alone[UNITS_BYTES];
-        text_addf(&text,
-                  "; %s objects of type %s (%s) live in them, alone in those "
-                  "that hold %s",
-                  units_count(n, owner->pinned_count), owner->name,
-                  units_bytes(own, owner->pinned_bytes),
+        text_addf(&text, ", alone in those that hold %s",
                   units_bytes(alone, owner->pinned_exclusive));
     }
     text_add(&text, ".");
@@ -128,8 +142,8 @@ arena_pinning(const struct facts *facts, struct finding *finding)
         .sentence = pinning_sentence(census, owner),
         .evidence = pinning_evidence(facts, owner),
         .action = xasprintf(
-            "Let go of these objects, or build them anew once the big batch "
-            "is gone, so that they share one arena: %s go back.",
+            "Let go of what lives in these arenas, or build it anew once the "
+            "big batch is gone, so that it shares one: %s go back.",
             units_bytes(back, census->pinned_resident)),
     };
     return true;

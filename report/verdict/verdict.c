@@ -10,6 +10,12 @@ enum {
     LEAST_BYTES = 4 * 1024 * 1024,
 };
 
+static int64_t
+known(int64_t number)
+{
+    return number == QUERY_UNKNOWN ? 0 : number;
+}
+
 int64_t
 verdict_threshold(const struct facts *facts)
 {
@@ -28,8 +34,7 @@ verdict_held(const struct query_census *census)
     };
     int64_t n_bytes = 0;
     for (size_t i = 0; i < countof(held); i++) {
-        if (census->ledger[held[i]] != QUERY_UNKNOWN)
-            n_bytes += census->ledger[held[i]];
+        n_bytes += known(census->ledger[held[i]]);
     }
     return n_bytes;
 }
@@ -142,9 +147,9 @@ headline_of(const struct facts *facts)
     char needed[UNITS_BYTES];
     char unexplained[UNITS_BYTES];
     const int64_t free_bytes = verdict_held(census);
-    const int64_t no_cause = census->ledger[CAUSE_unexplained];
+    const int64_t no_cause = known(census->ledger[CAUSE_unexplained]);
     const int64_t need = census->rss_bytes - free_bytes - no_cause -
-                         census->ledger[CAUSE_profiler];
+                         known(census->ledger[CAUSE_profiler]);
     return xasprintf(
         "RSS %s: the program needs %s, %s are free but held, %s unexplained.",
         units_bytes(rss, census->rss_bytes), units_bytes(needed, need),
@@ -165,7 +170,8 @@ nothing_held(const struct facts *facts)
         .bytes = free_bytes,
         .returns_bytes = 0,
         .score = score_of(free_bytes, facts->census.rss_bytes),
-        .confidence = "high",
+        .confidence =
+            strcmp(facts->census.kind, "end") == 0 ? "high" : "medium",
         .sentence = xasprintf(
             "Nothing is held worth mentioning: %s are free but not returned.",
             units_bytes(held, free_bytes)),
