@@ -61,14 +61,28 @@ static void
 on_python(void *context, const struct wire_python *python)
 {
     struct image *image = context;
-    gc_begin(&image->gc, python);
+    struct gc_generation own[GC_GENERATIONS] = {0};
+    for (unsigned i = 0; i < GC_GENERATIONS; i++) {
+        own[i].collections = python->seed[i].collections;
+        own[i].collected = python->seed[i].collected;
+        own[i].uncollectable = python->seed[i].uncollectable;
+    }
+    const bool is_known = python->record.detail != 0;
+    gc_begin(&image->gc, python->since_ns, is_known ? own : NULL);
 }
 
 static void
 on_gc(void *context, const struct wire_gc *collection)
 {
     struct image *image = context;
-    if (gc_collect(&image->gc, collection))
+    const struct gc_generation one = {
+        .collections = 1,
+        .collected = collection->collected,
+        .uncollectable = collection->uncollectable,
+        .pause_ns_total = collection->pause_ns,
+        .pause_ns_max = collection->pause_ns,
+    };
+    if (gc_collect(&image->gc, collection->record.detail, &one))
         image->listener.collected(image->listener.context, collection);
 }
 
@@ -200,6 +214,12 @@ image_totals(struct image *image)
                                  : source_totals(image->source);
 }
 
+static struct census_range
+range_of(const struct wire_range *range)
+{
+    return (struct census_range){range->start, range->n_bytes};
+}
+
 struct census_request
 image_request(const struct image *image, enum recording_census_kind kind,
               bool wants_types, uint64_t now_us)
@@ -208,7 +228,8 @@ image_request(const struct image *image, enum recording_census_kind kind,
         .kind = kind,
         .python_major = image->python_major,
         .python_minor = image->python_minor,
-        .own = {image->hello.image, image->hello.private_use},
+        .own = {range_of(&image->hello.image),
+                range_of(&image->hello.private_use)},
         .shared_inode = source_shared_inode(image->source),
         .wants_types = wants_types,
         .n_control_blocks = image->n_control_blocks,

@@ -175,18 +175,20 @@ put_ticks(const struct process *process, const struct timeline_row *rows,
         const struct timeline_row *row = &rows[tier];
         if (!is_done[tier])
             continue;
-        recording_put_tick(
-            process->world->recording,
-            &(struct recording_tick){
-                .tier = tier,
-                .process = process->id,
-                .t_us = row->t_us,
-                .n = row->n,
-                .rss = {row->least.rss,    row->greatest.rss,    row->last.rss },
-                .live = {row->least.live,   row->greatest.live,   row->last.live},
-                .arenas = {row->least.arenas, row->greatest.arenas,
-                        row->last.arenas                                       },
-        });
+        struct recording_tick tick = {
+            .tier = tier,
+            .process = process->id,
+            .t_us = row->t_us,
+            .n = row->n,
+        };
+        const struct timeline_values *const points[] = {
+            &row->least, &row->greatest, &row->last};
+        for (unsigned i = 0; i < countof(points); i++) {
+            tick.rss[i] = points[i]->rss;
+            tick.live[i] = points[i]->live;
+            tick.arenas[i] = points[i]->arenas;
+        }
+        recording_put_tick(process->world->recording, &tick);
     }
 }
 

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "collector/census/census.h"
 #include "collector/statements.h"
 #include "include/attrs.h"
 #include "include/recording.h"

@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "collector/recording.h"
+#include "collector/census/result.h"
+#include "collector/rows.h"
 
 struct statements;
 

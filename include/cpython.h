@@ -96,8 +96,7 @@ enum {
 #define CPYTHON_TYPE_MANAGED_DICT ((uint64_t)1 << 4)    /* from 3.11 */
 #define CPYTHON_TYPE_READY ((uint64_t)1 << 12)
 #define CPYTHON_TYPE_HAVE_GC ((uint64_t)1 << 14)
-#define CPYTHON_TYPE_SUBCLASS ((uint64_t)1 << 31) /* its instances are types \
-                                                   */
+#define CPYTHON_TYPE_SUBCLASS ((uint64_t)1 << 31) /* of type itself */
 
 /* What differs between versions. */
 struct cpython_layout {

@@ -114,17 +114,21 @@ close_all(const int *fds, size_t n_fds)
     }
 }
 
+static struct iovec
+iovec_of(const void *bytes, size_t n_bytes)
+{
+    return (struct iovec){(void *)(uintptr_t)bytes, n_bytes};
+}
+
 /* One datagram: the hello, its texts, the descriptors. */
 static bool
 send_hello(int fd, const struct wire_hello *hello,
            const struct sink_texts *texts, const int *fds)
 {
     struct iovec parts[] = {
-        {.iov_base = (void *)(uintptr_t)hello,          .iov_len = sizeof(*hello)},
-        {.iov_base = (void *)(uintptr_t)texts->exe,
-         .iov_len = texts->exe_bytes                                             },
-        {.iov_base = (void *)(uintptr_t)texts->command,
-         .iov_len = texts->command_bytes                                         },
+        iovec_of(hello, sizeof(*hello)),
+        iovec_of(texts->exe, texts->exe_bytes),
+        iovec_of(texts->command, texts->command_bytes),
     };
     union {
         char bytes[CMSG_SPACE(WIRE_N_FDS * sizeof(int))];

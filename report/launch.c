@@ -16,7 +16,7 @@
 #include "include/attrs.h"
 #include "include/rendezvous.h"
 #include "include/xalloc.h"
-#include "report/verb.h"
+#include "report/exit.h"
 
 /* Everything that may be meant for the target and can be caught. */
 static const int forwarded[] = {
@@ -39,13 +39,6 @@ forwarded_set(void)
     for (size_t i = 0; i < countof(forwarded); i++)
         sigaddset(&set, forwarded[i]);
     return set;
-}
-
-static void
-make_pipe(int fds[2])
-{
-    if (pipe2(fds, O_CLOEXEC) != 0)
-        err(EXIT_RUN_FAILED, "no pipe is to be had");
 }
 
 /* ---- the target -------------------------------------------------------- */
@@ -80,13 +73,14 @@ become_target(char *const argv[], const char *preload, const char *socket,
     _exit(EXIT_NOT_FOUND);
 }
 
-struct target
-launch_target(char *const argv[], const char *preload, const char *socket)
+bool
+launch_target(struct target *target, char *const argv[], const char *preload,
+              const char *socket)
 {
     int go[2];
     int failure[2];
-    make_pipe(go);
-    make_pipe(failure);
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(failure, O_CLOEXEC) != 0)
+        return false;
     const sigset_t set = forwarded_set();
     const struct sigaction by_default = {.sa_handler = SIG_DFL};
     sigprocmask(SIG_BLOCK, &set, &launch.mask_before);
@@ -94,7 +88,7 @@ launch_target(char *const argv[], const char *preload, const char *socket)
 
     const pid_t pid = fork();
     if (pid < 0)
-        err(EXIT_RUN_FAILED, "no process is to be had");
+        return false;
     if (pid == 0) {
         close(go[1]);
         close(failure[0]);
@@ -102,7 +96,8 @@ launch_target(char *const argv[], const char *preload, const char *socket)
     }
     close(go[0]);
     close(failure[1]);
-    return (struct target){.pid = pid, .go = go[1], .failure = failure[0]};
+    *target = (struct target){.pid = pid, .go = go[1], .failure = failure[0]};
+    return true;
 }
 
 int
@@ -214,23 +209,20 @@ become_collector(const char *program, const char *socket, const char *recording,
     _exit(EXIT_NOT_FOUND);
 }
 
-struct collector
-launch_collector(const char *program, const char *socket, const char *recording)
+bool
+launch_collector(struct collector *collector, const char *program,
+                 const char *socket, const char *recording)
 {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-        err(EXIT_RUN_FAILED, "no socket is to be had");
-    struct collector collector = {
-        .control = ends[0],
-        .log = memfd_create("log", MFD_CLOEXEC),
-    };
-    collector.pid = fork();
-    if (collector.pid < 0)
-        err(EXIT_RUN_FAILED, "no process is to be had");
-    if (collector.pid == 0)
-        become_collector(program, socket, recording, ends[1], collector.log);
+        return false;
+    collector->control = ends[0];
+    collector->log = memfd_create("log", MFD_CLOEXEC);
+    collector->pid = fork();
+    if (collector->pid == 0)
+        become_collector(program, socket, recording, ends[1], collector->log);
     close(ends[1]);
-    return collector;
+    return collector->pid > 0;
 }
 
 char *

@@ -23,9 +23,10 @@ struct target {
 /*
  * Forks the target, which waits to be let go. Blocks in this process the
  * signals that launch_wait forwards; the target has the mask it would have had.
+ * False: errno says why.
  */
-struct target launch_target(char *const argv[], const char *preload,
-                            const char *socket);
+bool launch_target(struct target *target, char *const argv[],
+                   const char *preload, const char *socket);
 
 /* Lets it execute. Returns 0, or the errno of an exec that failed. */
 int launch_go(struct target *target);
@@ -47,8 +48,9 @@ struct collector {
     int log;     /* what it said on standard error */
 };
 
-struct collector launch_collector(const char *program, const char *socket,
-                                  const char *recording);
+/* False: errno says why. */
+bool launch_collector(struct collector *collector, const char *program,
+                      const char *socket, const char *recording);
 
 /* Its warnings, a line each; the caller frees it. "" where there are none. */
 char *launch_log(const struct collector *collector);

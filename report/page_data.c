@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "include/xalloc.h"
-#include "report/formats/stats.h"
+#include "report/formats/stats_format.h"
 #include "report/page_series.h"
 #include "report/page_tables.h"
 #include "report/verdict/verdict.h"

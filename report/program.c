@@ -149,34 +149,38 @@ program_inspect(const char *path)
     return PROGRAM_VISIBLE;
 }
 
-static const struct {
-    const char *is;
-    const char *cure;
-} obstacles[] = {
-    [PROGRAM_VISIBLE] = {"",                                              ""                                                       },
-    [PROGRAM_STATIC] = {"is statically linked, and no library can be preloaded "
-                        "into it",               "use a dynamically linked build"                         },
+static const char *const obstacles[] = {
+    [PROGRAM_VISIBLE] = "",
+    [PROGRAM_STATIC] =
+        "is statically linked, and no library can be preloaded into it",
+    [PROGRAM_PRIVILEGED] = "is setuid, setgid or has file capabilities, and "
+                           "the system keeps preloads out of it",
+    [PROGRAM_MUSL] = "is linked with musl, and residue needs glibc",
+    [PROGRAM_OTHER_ABI] = "is not a 64-bit program for x86-64",
+    [PROGRAM_OTHER_LINKER] = "asks for a dynamic linker that is not glibc's",
+    [PROGRAM_SANITIZED] =
+        "is built with a sanitizer, whose allocator must come first",
+};
+
+static const char *const cures[] = {
+    [PROGRAM_VISIBLE] = "",
+    [PROGRAM_STATIC] = "use a dynamically linked build",
     [PROGRAM_PRIVILEGED] =
-        {"is setuid, setgid or has file capabilities, and the system keeps "
-         "preloads out of it",                   "run a copy without these, or the program that it starts"},
-    [PROGRAM_MUSL] = {"is linked with musl, and residue needs glibc",
-                         "use a build for glibc"                                                                                   },
-    [PROGRAM_OTHER_ABI] = {"is not a 64-bit program for x86-64",
-                         "use a 64-bit build"                                                                                      },
-    [PROGRAM_OTHER_LINKER] = {"asks for a dynamic linker that is not glibc's",
-                         "use a build for glibc"                                                                                   },
-    [PROGRAM_SANITIZED] = {"is built with a sanitizer, whose allocator must "
-                           "come first",         "use a build without it"                                 },
+        "run a copy without these, or the program that it starts",
+    [PROGRAM_MUSL] = "use a build for glibc",
+    [PROGRAM_OTHER_ABI] = "use a 64-bit build",
+    [PROGRAM_OTHER_LINKER] = "use a build for glibc",
+    [PROGRAM_SANITIZED] = "use a build without it",
 };
 
 const char *
 program_obstacle_is(enum program_obstacle obstacle)
 {
-    return obstacles[obstacle].is;
+    return obstacles[obstacle];
 }
 
 const char *
 program_obstacle_cure(enum program_obstacle obstacle)
 {
-    return obstacles[obstacle].cure;
+    return cures[obstacle];
 }

@@ -8,9 +8,10 @@
 #ifndef COLLECTOR_CENSUS_ARENAS_H
 #define COLLECTOR_CENSUS_ARENAS_H
 
-#include "collector/census/census.h"
 #include "collector/census/claims.h"
 #include "collector/census/memory.h"
+#include "collector/census/request.h"
+#include "collector/census/result.h"
 
 /*
  * Fills in the census' arenas and classes, adds the arenas' resident bytes to

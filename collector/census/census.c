@@ -96,7 +96,7 @@ static void
 claim_own(const struct census_request *request, struct claims *layer)
 {
     for (size_t i = 0; i < countof(request->own); i++) {
-        const struct wire_range *own = &request->own[i];
+        const struct census_range *own = &request->own[i];
         claims_add(layer, own->start & ~(uint64_t)(MEMORY_PAGE - 1),
                    (own->start + own->n_bytes + MEMORY_PAGE - 1) &
                        ~(uint64_t)(MEMORY_PAGE - 1),

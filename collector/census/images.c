@@ -1,10 +1,7 @@
 #include "collector/census/images.h"
 
 #include <elf.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "collector/census/pages.h"
 
@@ -40,35 +37,15 @@ read_from_memory(struct memory *memory, const struct map *map,
                        headers->segments, n_bytes);
 }
 
-/* The file, if it is still the one that was mapped; else -1. */
-static int
-open_mapped(const struct map *map)
-{
-    const int fd = open(map->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat is;
-    if (fd < 0 ||
-        (fstat(fd, &is) == 0 && is.st_ino == map->inode && S_ISREG(is.st_mode)))
-        return fd;
-    close(fd);
-    return -1;
-}
-
 static bool
 read_from_file(const struct map *map, struct headers *headers)
 {
-    const int fd = open_mapped(map);
-    if (fd < 0)
-        return false;
-    bool is_read = pread(fd, &headers->elf, sizeof(headers->elf), 0) ==
-                       sizeof(headers->elf) &&
-                   is_elf(&headers->elf);
-    if (is_read) {
-        const size_t n_bytes = headers->elf.e_phnum * sizeof(Elf64_Phdr);
-        is_read = pread(fd, headers->segments, n_bytes,
-                        (off_t)headers->elf.e_phoff) == (ssize_t)n_bytes;
-    }
-    close(fd);
-    return is_read;
+    Elf64_Ehdr *elf = &headers->elf;
+    return memory_read_file(map->name, map->inode, 0, elf, sizeof(*elf)) &&
+           is_elf(elf) &&
+           memory_read_file(map->name, map->inode, elf->e_phoff,
+                            headers->segments,
+                            elf->e_phnum * sizeof(Elf64_Phdr));
 }
 
 static uint64_t
@@ -127,13 +104,8 @@ images_read(struct memory *memory, const struct memory_runs *runs,
 {
     if (pages_is_resident(runs, addr))
         return memory_read(memory, addr, where, n_bytes);
-    if (map->is_writable)
-        return false;
-    const int fd = open_mapped(map);
-    if (fd < 0)
-        return memory_read(memory, addr, where, n_bytes);
-    const off_t offset = (off_t)(addr - map->start + map->offset);
-    const bool is_read = pread(fd, where, n_bytes, offset) == (ssize_t)n_bytes;
-    close(fd);
-    return is_read;
+    const uint64_t offset = addr - map->start + map->offset;
+    return !map->is_writable &&
+           (memory_read_file(map->name, map->inode, offset, where, n_bytes) ||
+            memory_read(memory, addr, where, n_bytes));
 }

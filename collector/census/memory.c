@@ -1,9 +1,11 @@
 #include "collector/census/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -208,6 +210,21 @@ memory_maps_text(struct memory *memory)
     }
     text[used] = '\0';
     return text;
+}
+
+bool
+memory_read_file(const char *path, uint64_t inode, uint64_t offset, void *where,
+                 size_t n_bytes)
+{
+    struct stat is;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    const bool is_read =
+        fstat(fd, &is) == 0 && is.st_ino == inode && S_ISREG(is.st_mode) &&
+        pread(fd, where, n_bytes, (off_t)offset) == (ssize_t)n_bytes;
+    close(fd);
+    return is_read;
 }
 
 /* ---- pages ------------------------------------------------------------- */

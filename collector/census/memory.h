@@ -54,6 +54,14 @@ void memory_read_spans(struct memory *memory, struct memory_span *spans,
 /* /proc/PID/maps, NUL-terminated; the caller frees it. NULL: it is gone. */
 char *memory_maps_text(struct memory *memory);
 
+/*
+ * Bytes of a file that the target has mapped, by name and inode, where its
+ * pages are not to be touched. False: it is another file by now, out of reach,
+ * or too short.
+ */
+bool memory_read_file(const char *path, uint64_t inode, uint64_t offset,
+                      void *where, size_t n_bytes);
+
 /* ---- pages ------------------------------------------------------------- */
 
 /* A run of pages that are alike. */

@@ -9,9 +9,10 @@
 #ifndef COLLECTOR_CENSUS_TYPES_H
 #define COLLECTOR_CENSUS_TYPES_H
 
-#include "collector/census/census.h"
 #include "collector/census/maps.h"
 #include "collector/census/memory.h"
+#include "collector/census/request.h"
+#include "collector/census/result.h"
 
 /*
  * Fills in the census' types and what they hold of its arenas. Stops where

@@ -14,9 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collector/census/census.h"
 #include "collector/census/maps.h"
 #include "collector/census/memory.h"
+#include "collector/census/result.h"
 
 enum { TYPETABLE_NAME_BYTES = 128 };
 

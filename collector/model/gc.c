@@ -1,31 +1,26 @@
 #include "collector/model/gc.h"
 
+#include <stddef.h>
+
 void
-gc_begin(struct gc *gc, const struct wire_python *python)
+gc_begin(struct gc *gc, uint64_t since_ns, const struct gc_generation *own)
 {
-    *gc = (struct gc){
-        .is_known = python->record.detail != 0,
-        .since_ns = python->since_ns,
-    };
-    for (unsigned i = 0; i < GC_GENERATIONS; i++) {
-        gc->generations[i].collections = python->seed[i].collections;
-        gc->generations[i].collected = python->seed[i].collected;
-        gc->generations[i].uncollectable = python->seed[i].uncollectable;
-    }
+    *gc = (struct gc){.is_known = own != NULL, .since_ns = since_ns};
+    for (unsigned i = 0; own != NULL && i < GC_GENERATIONS; i++)
+        gc->generations[i] = own[i];
 }
 
 bool
-gc_collect(struct gc *gc, const struct wire_gc *collection)
+gc_collect(struct gc *gc, unsigned generation, const struct gc_generation *one)
 {
-    if (collection->record.detail >= GC_GENERATIONS)
+    if (generation >= GC_GENERATIONS)
         return false;
-    struct gc_generation *generation =
-        &gc->generations[collection->record.detail];
-    generation->collections++;
-    generation->collected += collection->collected;
-    generation->uncollectable += collection->uncollectable;
-    generation->pause_ns_total += collection->pause_ns;
-    if (collection->pause_ns > generation->pause_ns_max)
-        generation->pause_ns_max = collection->pause_ns;
+    struct gc_generation *all = &gc->generations[generation];
+    all->collections += one->collections;
+    all->collected += one->collected;
+    all->uncollectable += one->uncollectable;
+    all->pause_ns_total += one->pause_ns_total;
+    if (one->pause_ns_max > all->pause_ns_max)
+        all->pause_ns_max = one->pause_ns_max;
     return true;
 }

@@ -7,8 +7,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "include/wire.h"
-
 enum { GC_GENERATIONS = 3 };
 
 struct gc_generation {
@@ -25,9 +23,13 @@ struct gc {
     struct gc_generation generations[GC_GENERATIONS];
 };
 
-void gc_begin(struct gc *gc, const struct wire_python *python);
+/* The interpreter's own counts up to now; NULL: they are not known. */
+void gc_begin(struct gc *gc, uint64_t since_ns,
+              const struct gc_generation *own);
 
-/* False: there is no such generation. */
-bool gc_collect(struct gc *gc, const struct wire_gc *collection);
+/* One collection, as a generation of one. False: there is no such generation.
+ */
+bool gc_collect(struct gc *gc, unsigned generation,
+                const struct gc_generation *one);
 
 #endif

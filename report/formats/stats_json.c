@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "include/attrs.h"
-#include "report/formats/stats.h"
+#include "report/formats/stats_format.h"
 
 static const char *const cause_words[] = {
 #define X(name) [CAUSE_##name] = #name,

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "include/attrs.h"
-#include "report/formats/stats.h"
+#include "report/formats/stats_format.h"
 #include "report/units.h"
 
 enum { MOST_TYPES = 15 };

@@ -192,8 +192,9 @@ static void
 start_collector(struct run *run)
 {
     struct control_reply reply = {0};
-    run->collector =
-        launch_collector(run->collector_program, run->socket, run->recording);
+    if (!launch_collector(&run->collector, run->collector_program, run->socket,
+                          run->recording))
+        fail(run, run->collector_program, strerror(errno));
     struct pollfd ready = {.fd = run->collector.control, .events = POLLIN};
     if (poll(&ready, 1, READY_MS) != 1 ||
         !control_hear(run->collector.control, &reply))
@@ -331,7 +332,10 @@ verb_run(int argc, char **argv)
     struct run run = {.options = parse(argc, argv)};
     check_command(run.options.command[0]);
     find_others(&run);
-    run.target = launch_target(run.options.command, run.preload, run.socket);
+    if (!launch_target(&run.target, run.options.command, run.preload,
+                       run.socket))
+        err(EXIT_RUN_FAILED, "%s: no process is to be had for it",
+            run.options.command[0]);
     choose_recording(&run);
     start_collector(&run);
     go(&run);

@@ -1,8 +1,8 @@
 /*
  * residue stats - the tables behind the verdict
  */
-#include "report/formats/stats.h"
 #include "include/text.h"
+#include "report/formats/stats_format.h"
 #include "report/verb.h"
 #include "report/verbs/arguments.h"
 #include "report/verdict/verdict.h"

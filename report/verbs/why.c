@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "include/text.h"
-#include "report/formats/stats.h"
+#include "report/formats/stats_format.h"
 #include "report/units.h"
 #include "report/verb.h"
 #include "report/verbs/arguments.h"

@@ -1,11 +1,12 @@
 /*
- * stats.h - everything known of a recording at one moment, as JSON or as tables
+ * stats_format.h - everything known of a recording at one moment, as JSON or as
+ * tables
  *
  * The keys of the JSON are those of DESIGN 8: checks are written against them.
  * Keys may be added; unknown is null, never 0.
  */
-#ifndef REPORT_FORMATS_STATS_H
-#define REPORT_FORMATS_STATS_H
+#ifndef REPORT_FORMATS_STATS_FORMAT_H
+#define REPORT_FORMATS_STATS_FORMAT_H
 
 #include "include/text.h"
 #include "report/formats/json.h"

@@ -1,0 +1,79 @@
+/*
+ * rows.h - the rows of a recording, as the loop hands them to its writer
+ */
+#ifndef COLLECTOR_ROWS_H
+#define COLLECTOR_ROWS_H
+
+#include <stdint.h>
+
+enum { RECORDING_UNKNOWN = -1 }; /* in a number that may be null */
+
+struct recording_process {
+    int64_t id;
+    int64_t pid;
+    int64_t ns_pid;
+    int64_t ppid;
+    int64_t parent;
+    const char *exe;     /* may be NULL, like the next three */
+    const char *command; /* a JSON array */
+    const char *python;
+    const char *note;
+    int64_t start_us;
+    int64_t end_us;
+    int64_t exit_status;
+    int64_t vm_hwm_bytes;
+    int64_t births;
+    int64_t deaths;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t python_births;
+    int64_t python_deaths;
+    int64_t lost_events;
+    int64_t lost_batches;
+    int64_t census_cpu_us;
+    int64_t census_read_bytes;
+};
+
+/* One row of a tier of ticks: 0, 1 or 2. */
+struct recording_tick {
+    unsigned tier;
+    int64_t process;
+    int64_t t_us;
+    int64_t n;
+    int64_t rss[3]; /* min, max, last */
+    int64_t live[3];
+    int64_t arenas[3];
+};
+
+/* The counters beside a census. */
+struct recording_moment {
+    int64_t process;
+    int64_t vm_hwm_bytes;
+    int64_t births;
+    int64_t deaths;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    const char *label; /* may be NULL */
+};
+
+struct recording_gc {
+    int64_t process;
+    int64_t generation;
+    int64_t collections;
+    int64_t collected;
+    int64_t uncollectable;
+    int64_t pause_us_total;
+    int64_t pause_us_max;
+    int64_t pauses_since_us;
+};
+
+struct recording_collection {
+    int64_t t_us;
+    int64_t process;
+    int64_t generation;
+    int64_t pause_us;
+    int64_t collected;
+    int64_t uncollectable;
+};
+
+#endif
