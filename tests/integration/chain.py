@@ -106,7 +106,8 @@ class Live:
         with open(self.error_path, "wb") as error:
             self.process = subprocess.Popen(
                 self.before + (chain.residue, "run", "-q", "-f", "-o",
-                          self.recording, "--") + command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               self.recording, "--") + command,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=error, **options)
 
     def line(self):
@@ -129,7 +130,13 @@ class Live:
             raise AssertionError("residue mark: %s" % result.stderr.decode())
 
     def stats(self, moment):
-        return stats(self.recording, moment)["processes"][0]
+        """The program's own row, which is there soon after its start."""
+        until = time.monotonic() + 5
+        processes = stats(self.recording, moment)["processes"]
+        while not processes and time.monotonic() < until:
+            time.sleep(0.02)
+            processes = stats(self.recording, moment)["processes"]
+        return processes[0]
 
     def say(self, text):
         self.process.stdin.write(text.encode() + b"\n")
@@ -270,7 +277,7 @@ def on_every_interpreter(check, skip=lambda interpreter: None):
             points.append((True, "%s: %s" % (interpreter.name,
                                              check(interpreter))))
         except Exception as error:
-            traceback.print_exc()
+            print_comment(traceback.format_exc())
             points.append((False, "%s: %s" % (interpreter.name, error)))
     found = len(interpreters())
     print("# interpreters found %d, run %d, skipped %d: %s" % (
@@ -287,6 +294,11 @@ def on_every_interpreter(check, skip=lambda interpreter: None):
                        "pyenv has five 3.x and one 2.7 (%d and %d)" %
                        (n_three, n_two)))
     return points
+
+
+def print_comment(text):
+    """A traceback, as TAP has it."""
+    print("\n".join("# " + line for line in text.splitlines()))
 
 
 # ---- the runner ------------------------------------------------------------
@@ -311,7 +323,7 @@ def _points_of(name, function):
     except Skip as reason:
         return [(True, "%s # SKIP %s" % (sentence, reason))]
     except Exception as error:
-        traceback.print_exc(file=sys.stdout)
+        print_comment(traceback.format_exc())
         return [(False, "%s: %s" % (sentence, error))]
     if points is None:
         return [(True, sentence)]

@@ -100,6 +100,20 @@ def expected(interpreter):
     return growth
 
 
+def differences(moments, growth, tracked):
+    """Every count that is not what was built, or not what gc tracks."""
+    wrong = ["%s grew by %d, built %d" % (name, grown, built)
+             for name, built in growth.items()
+             for grown in [moments["built"].get(name, 0) -
+                           moments["base"].get(name, 0)]
+             if grown != built]
+    wrong += ["%s: %d, tracked %d" % (name, moments["tracked"].get(name, 0),
+                                      tracked[name])
+              for name in TRACKED if name in tracked
+              and moments["tracked"].get(name, 0) != tracked[name]]
+    return wrong
+
+
 def compare(interpreter):
     with Live(interpreter.path, "-c", PROGRAM) as live:
         moments = {}
@@ -111,18 +125,13 @@ def compare(interpreter):
             live.say("") if moment != "tracked" else None
         live.process.stdin.close()
         live.process.wait()
-    wrong = ["%s grew by %d, built %d" % (name, grown, built)
-             for name, built in expected(interpreter).items()
-             for grown in [moments["built"].get(name, 0) -
-                           moments["base"].get(name, 0)]
-             if grown != built]
     truth = json.loads(said)
-    wrong += ["%s: %d, tracked %d" % (name, moments["tracked"].get(name, 0),
-                                      truth[name])
-              for name in TRACKED if name in truth
-              and moments["tracked"].get(name, 0) != truth[name]]
+    wrong = differences(moments, expected(interpreter), truth)
     if wrong:
         raise AssertionError("; ".join(wrong))
+    altered = dict(truth, set=truth["set"] + 1)
+    if not differences(moments, expected(interpreter), altered):
+        raise AssertionError("a set added to the truth goes unnoticed")
     return "%d instances, %d sets, %d generators and all tracked types, " \
         "difference 0" % (N, S, G)
 

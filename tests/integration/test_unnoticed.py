@@ -97,7 +97,7 @@ def test_what_we_say_comes_last():
 
 
 def test_descriptors_are_left_alone():
-    """Descriptors that the target inherits or opens have the numbers of a bare run"""
+    """Descriptors inherited or opened have the numbers of a bare run"""
     program = ("import os; r, w = os.pipe(); print(r, w, os.open('/', 0)); "
                "print(sorted(int(n) for n in os.listdir('/proc/self/fd') "
                "if int(n) < 100))")
@@ -106,7 +106,7 @@ def test_descriptors_are_left_alone():
 
 
 def test_environment():
-    """The environment has LD_PRELOAD and RESIDUE_SOCKET more and nothing else"""
+    """The environment has LD_PRELOAD and RESIDUE_SOCKET more, no else"""
     ours = record("env", "-0")[0].stdout.split(b"\0")
     bare_ones = run("env", "-0").stdout.split(b"\0")
     more = sorted(set(ours) - set(bare_ones))

@@ -1,0 +1,74 @@
+/*
+ * The input is a batch: as much of WIRE_BATCH_BYTES as there is. Its header is
+ * made sound where it is not, so that what is behind it is reached.
+ */
+#include <string.h>
+
+#include "collector/decode.h"
+#include "include/xalloc.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { BUFFERS = 4 };
+
+struct heard {
+    uint64_t n;
+    uint64_t sum; /* so that every field is looked at */
+};
+
+#define X(NAME, name)                                                      \
+    static void on_##name(void *context, const struct wire_##name *record) \
+    {                                                                      \
+        struct heard *heard = context;                                     \
+        const unsigned char *at = (const unsigned char *)record;           \
+        fuzz_holds(record->record.kind == WIRE_KIND_##NAME);               \
+        fuzz_holds(record->record.n_bytes >= sizeof(*record));             \
+        heard->n++;                                                        \
+        for (size_t i = 0; i < sizeof(*record); i++)                       \
+            heard->sum += at[i];                                           \
+    }
+WIRE_RECORDS(X)
+#undef X
+
+static void
+decode_from(const char *batch, size_t used, size_t at)
+{
+    struct heard heard = {0};
+    const struct decode_handler handler = {.context = &heard,
+#define X(NAME, name) .name = on_##name,
+                                           WIRE_RECORDS(X)
+#undef X
+    };
+    uint64_t n_records = 0;
+    bool is_sound;
+    const size_t end = decode_batch(batch, at, &handler, &n_records, &is_sound);
+    fuzz_holds(heard.n <= n_records);
+    fuzz_holds(end >= at || at < sizeof(struct wire_batch));
+    fuzz_holds(end <= used || end == at);
+    fuzz_holds(is_sound == (end >= used));
+    fuzz_holds(n_records <= used / sizeof(struct wire_record));
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
+{
+    struct wire_batch header;
+    if (n_bytes < sizeof(header) || n_bytes > WIRE_BATCH_BYTES)
+        return 0;
+    memcpy(&header, bytes, sizeof(header));
+    decode_is_batch(&header, BUFFERS);
+    header.magic = WIRE_MAGIC;
+    header.version = WIRE_VERSION;
+    header.used_bytes = (uint16_t)n_bytes;
+    header.buffer %= BUFFERS;
+    header.sequence &= WIRE_MAX_SEQUENCE;
+    header.sequence += header.sequence == 0;
+    fuzz_holds(decode_is_batch(&header, BUFFERS));
+
+    char *batch = xcalloc(n_bytes, 1);
+    memcpy(batch, bytes, n_bytes);
+    memcpy(batch, &header, sizeof(header));
+    decode_from(batch, n_bytes, 0);
+    decode_from(batch, n_bytes, header.opened_ns % (n_bytes + 16));
+    free(batch);
+    return 0;
+}

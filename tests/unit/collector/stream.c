@@ -1,0 +1,122 @@
+#include "tests/unit/collector/stream.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { MEMORY_BYTES = (STREAM_BUFFERS + 1) * WIRE_BUFFER_BYTES };
+
+struct stream
+stream_create(uint32_t n_buffers, unsigned seals)
+{
+    int pipe[2];
+    const int shared = memfd_create("residue", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (shared < 0 || ftruncate(shared, MEMORY_BYTES) != 0 ||
+        fcntl(shared, F_ADD_SEALS, (int)seals) != 0)
+        err(1, "no memfd is to be had");
+    if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+        err(1, "no pipe is to be had");
+    struct stream stream = {
+        .pipe_read = pipe[0],
+        .pipe_write = pipe[1],
+        .shared = shared,
+        .memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       shared, 0),
+    };
+    if (stream.memory == MAP_FAILED)
+        err(1, "the memfd cannot be mapped");
+    *stream_header(&stream) = (struct wire_shared){
+        .magic = WIRE_MAGIC,
+        .version = WIRE_VERSION,
+        .n_buffers = n_buffers,
+    };
+    return stream;
+}
+
+void
+stream_hang_up(struct stream *stream)
+{
+    if (stream->pipe_write >= 0)
+        close(stream->pipe_write);
+    stream->pipe_write = -1;
+}
+
+void
+stream_destroy(struct stream *stream)
+{
+    stream_hang_up(stream);
+    munmap(stream->memory, MEMORY_BYTES);
+}
+
+struct wire_shared *
+stream_header(struct stream *stream)
+{
+    return (struct wire_shared *)(void *)stream->memory;
+}
+
+struct wire_buffer_head *
+stream_head(struct stream *stream, uint32_t buffer)
+{
+    return (struct wire_buffer_head *)(void *)(stream->memory +
+                                               (uint64_t)(buffer + 1) *
+                                                   WIRE_BUFFER_BYTES);
+}
+
+struct wire_batch *
+stream_batch(struct stream *stream, uint32_t buffer)
+{
+    struct wire_buffer_head *head = stream_head(stream, buffer);
+    const uint64_t place = 1 + (head->sequence - 1) % WIRE_BATCHES;
+    return (struct wire_batch *)(void *)((char *)head +
+                                         place * WIRE_BATCH_BYTES);
+}
+
+static void
+open_next(struct stream *stream, uint32_t buffer)
+{
+    struct wire_buffer_head *head = stream_head(stream, buffer);
+    head->sequence++;
+    *stream_batch(stream, buffer) = (struct wire_batch){
+        .magic = WIRE_MAGIC,
+        .version = WIRE_VERSION,
+        .used_bytes = sizeof(struct wire_batch),
+        .buffer = buffer,
+        .sequence = head->sequence,
+        .first_event = head->n_events,
+    };
+}
+
+void
+stream_put(struct stream *stream, uint32_t buffer, uint64_t stamp)
+{
+    struct wire_buffer_head *head = stream_head(stream, buffer);
+    if (head->sequence == 0)
+        open_next(stream, buffer);
+    struct wire_batch *batch = stream_batch(stream, buffer);
+    const struct wire_death death = {
+        .record = {.kind = WIRE_KIND_DEATH, .n_bytes = sizeof(death)},
+        .stamp = stamp,
+    };
+    if (batch->used_bytes + sizeof(death) > WIRE_BATCH_BYTES)
+        errx(1, "the batch is full");
+    memcpy((char *)batch + batch->used_bytes, &death, sizeof(death));
+    batch->used_bytes = (uint16_t)(batch->used_bytes + sizeof(death));
+    head->n_events++;
+}
+
+void
+stream_close_batch(struct stream *stream, uint32_t buffer, bool is_sent)
+{
+    if (is_sent)
+        stream_send(stream, stream_batch(stream, buffer), WIRE_BATCH_BYTES);
+    open_next(stream, buffer);
+}
+
+void
+stream_send(struct stream *stream, const void *bytes, uint32_t n_bytes)
+{
+    if (write(stream->pipe_write, bytes, n_bytes) != (ssize_t)n_bytes)
+        err(1, "the pipe took less");
+}

@@ -1,0 +1,56 @@
+#include "tests/unit/preload/memory_sink.h"
+
+#include <err.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct memory_sink *memory_sink;
+enum sink_result memory_sink_result = SINK_SENT;
+bool memory_sink_is_met = true;
+void (*memory_sink_during_write)(void);
+
+void
+memory_sink_start(void)
+{
+    memory_sink = mmap(NULL, sizeof(*memory_sink), PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory_sink == MAP_FAILED)
+        err(1, "no memory is to be had");
+}
+
+bool
+sink_address(const char *path)
+{
+    return path[0] != '\0';
+}
+
+bool
+sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
+          int shared_fd, int wait_ms)
+{
+    (void)texts;
+    (void)shared_fd;
+    const unsigned n =
+        __atomic_fetch_add(&memory_sink->n_hellos, 1, __ATOMIC_RELAXED);
+    memory_sink->hellos[n % MEMORY_SINK_HELLOS] = *hello;
+    memory_sink->wait_ms = wait_ms;
+    return memory_sink_is_met;
+}
+
+enum sink_result
+sink_write(const void *batch)
+{
+    const unsigned n =
+        __atomic_fetch_add(&memory_sink->n_batches, 1, __ATOMIC_RELAXED);
+    memcpy(memory_sink->batches[n % MEMORY_SINK_BATCHES], batch,
+           WIRE_BATCH_BYTES);
+    if (memory_sink_during_write != NULL)
+        memory_sink_during_write();
+    return memory_sink_result;
+}
+
+void
+sink_close(void)
+{
+    memory_sink->n_closed++;
+}
