@@ -153,8 +153,8 @@ static const char *const obstacles[] = {
     [PROGRAM_VISIBLE] = "",
     [PROGRAM_STATIC] =
         "is statically linked, and no library can be preloaded into it",
-    [PROGRAM_PRIVILEGED] = "is setuid, setgid or has file capabilities, and "
-                           "the system keeps preloads out of it",
+    [PROGRAM_PRIVILEGED] =
+        "is setuid, setgid or has capabilities, which keeps preloads out",
     [PROGRAM_MUSL] = "is linked with musl, and residue needs glibc",
     [PROGRAM_OTHER_ABI] = "is not a 64-bit program for x86-64",
     [PROGRAM_OTHER_LINKER] = "asks for a dynamic linker that is not glibc's",
