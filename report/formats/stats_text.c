@@ -2,10 +2,14 @@
 #include <string.h>
 
 #include "include/attrs.h"
+#include "include/xalloc.h"
 #include "report/formats/stats_format.h"
 #include "report/units.h"
 
-enum { MOST_TYPES = 15 };
+enum {
+    MOST_TYPES = 15,
+    MOST_ROWS = 12, /* of small processes */
+};
 
 static const char *
 base_name(const char *path)
@@ -184,28 +188,84 @@ put_malloc(struct text *text, const struct query_process *process)
                   (long long)process->lost_events);
 }
 
+static void
+put_process(struct text *text, struct query *query,
+            const struct query_process *process,
+            const struct query_census *census)
+{
+    put_heading(text, process, census);
+    if (census->id != 0) {
+        put_ledger(text, census);
+        put_arenas(text, census);
+        put_classes(text, query, census);
+        put_types(text, query, census);
+    }
+    put_gc(text, query, process->id);
+    put_malloc(text, process);
+}
+
+static void
+put_row(struct text *text, const struct query_process *process,
+        const struct query_census *census)
+{
+    char rss[UNITS_BYTES];
+    char status[UNITS_BYTES];
+    text_addf(text, "  %8lld %12s %8s  %s\n", (long long)process->pid,
+              census->id == 0 ? "-" : units_bytes(rss, census->rss_bytes),
+              units_count(status, process->exit_status),
+              base_name(process->exe));
+}
+
+/* Whether a process is worth more than a row beside the others. */
+static bool
+is_large(const struct query_census *censuses, size_t n, size_t i)
+{
+    int64_t largest = 0;
+    for (size_t j = 0; j < n; j++) {
+        if (censuses[j].id != 0 && censuses[j].rss_bytes > largest)
+            largest = censuses[j].rss_bytes;
+    }
+    return i == 0 ||
+           (censuses[i].id != 0 && censuses[i].rss_bytes >= largest / 10);
+}
+
+static void
+put_small(struct text *text, const struct query_process *processes,
+          const struct query_census *censuses, size_t n)
+{
+    size_t n_small = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (is_large(censuses, n, i))
+            continue;
+        if (n_small == 0)
+            text_add(text, "\nprocesses under a tenth of the largest\n"
+                           "       pid          RSS     exit  program\n");
+        if (n_small++ < MOST_ROWS)
+            put_row(text, &processes[i], &censuses[i]);
+    }
+    if (n_small > MOST_ROWS)
+        text_addf(text, "  and %zu more: see --json\n", n_small - MOST_ROWS);
+}
+
 void
 stats_text(struct text *text, struct query *query,
            const struct verdict *verdict)
 {
     size_t n;
     struct query_process *processes = query_processes(query, &n);
+    struct query_census *censuses = xcalloc(n, sizeof(*censuses));
+    for (size_t i = 0; i < n; i++)
+        censuses[i] =
+            query_census_at(query, processes[i].id, query_moment(query));
     text_addf(text, "%s\n", verdict->headline);
     if (!query_is_sealed(query))
         text_add(text, "(the recording is live, or its collector was killed: "
                        "this is what was committed)\n");
     for (size_t i = 0; i < n; i++) {
-        const struct query_census census =
-            query_census_at(query, processes[i].id, query_moment(query));
-        put_heading(text, &processes[i], &census);
-        if (census.id != 0) {
-            put_ledger(text, &census);
-            put_arenas(text, &census);
-            put_classes(text, query, &census);
-            put_types(text, query, &census);
-        }
-        put_gc(text, query, processes[i].id);
-        put_malloc(text, &processes[i]);
+        if (is_large(censuses, n, i))
+            put_process(text, query, &processes[i], &censuses[i]);
     }
+    put_small(text, processes, censuses, n);
+    free(censuses);
     query_free_processes(processes, n);
 }

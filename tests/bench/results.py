@@ -2,7 +2,7 @@
 import statistics
 
 from figures import Ratio, print_table, with_summary
-from peers import MASSIF_SHARE
+from peers import MASSIF_SHARE, ROUNDS
 from rig import WAYS
 
 WORKLOADS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7")
@@ -160,10 +160,11 @@ class Results(object):
                 for name, costs in self.beside.items()]
         print_table(
             "Peers: CPU of the program and its profiler together, start and "
-            "finish included, over the\nbare program's. One run each of %g of "
-            "full size, massif of %g; `memray objects`: with\n"
+            "finish included, over the\nbare program's: means of %d runs at %g "
+            "of full size, massif once at %g; `memray\nobjects`: with "
             "--trace-python-allocators" % (
-                self.size.peer_scale, self.size.peer_scale * MASSIF_SHARE),
+                ROUNDS, self.size.peer_scale,
+                self.size.peer_scale * MASSIF_SHARE),
             [("", 0)] + [(peer.replace(" ", "\n"), 2) for peer in self.peers],
             with_summary(rows, range(1, len(self.peers) + 1)))
         for why in self.missing:

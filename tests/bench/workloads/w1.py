@@ -1,4 +1,4 @@
-"""Trees whose nodes know their parents: only the cyclic collector frees them."""
+"""Trees whose nodes know their parents: only the cycle collector frees them."""
 import scale
 
 DEPTH = 5

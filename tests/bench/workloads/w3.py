@@ -1,4 +1,4 @@
-"""A million instances with __slots__ beside a million with a dictionary each."""
+"""A million instances with __slots__, and a million with a dictionary each."""
 import scale
 
 

@@ -1,4 +1,4 @@
-"""A server's tasks in a rolling window; tasks and their parts know each other."""
+"""A server's tasks in a rolling window; tasks and parts know each other."""
 from collections import deque
 
 import scale
