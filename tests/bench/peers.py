@@ -10,9 +10,7 @@ import subprocess
 
 from rig import Command, Failure
 
-ROUNDS = 2
-
-# massif makes a program so slow that it gets less to do, and once.
+# massif makes a program so slow that it gets less to do, and that once.
 MASSIF_SHARE = 0.2
 
 
@@ -85,10 +83,11 @@ def find(interpreter, directory, progress):
     return found, missing
 
 
-def measure(rig, command, program, found, scale, missing):
+def measure(rig, command, program, found, size, missing):
     """{name: CPU of everything over that of the bare program}"""
+    scale = size.peer_scale
     costs = {peer.name: [] for peer in found}
-    for i in range(ROUNDS):
+    for i in range(size.peer_rounds):
         for peer in found:
             if peer.share != 1 and i > 0:
                 continue

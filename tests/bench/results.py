@@ -2,7 +2,7 @@
 import statistics
 
 from figures import Ratio, print_table, with_summary
-from peers import MASSIF_SHARE, ROUNDS
+from peers import MASSIF_SHARE
 from rig import WAYS
 
 WORKLOADS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7")
@@ -160,10 +160,10 @@ class Results(object):
                 for name, costs in self.beside.items()]
         print_table(
             "Peers: CPU of the program and its profiler together, start and "
-            "finish included, over the\nbare program's: means of %d runs at %g "
+            "finish included, over the\nbare program's: mean of %d run(s) at %g "
             "of full size, massif once at %g; `memray\nobjects`: with "
             "--trace-python-allocators" % (
-                ROUNDS, self.size.peer_scale,
+                self.size.peer_rounds, self.size.peer_scale,
                 self.size.peer_scale * MASSIF_SHARE),
             [("", 0)] + [(peer.replace(" ", "\n"), 2) for peer in self.peers],
             with_summary(rows, range(1, len(self.peers) + 1)))

@@ -1,4 +1,5 @@
 """Size classes and arenas are the interpreter's own, block for block."""
+import contextlib
 import copy
 import os
 import re
@@ -139,10 +140,24 @@ def need_root():
         raise chain.Skip("only root can become another user")
 
 
+@contextlib.contextmanager
 def for_everybody():
-    """The test's folder, where another user may write."""
+    """The environment of another user, in a folder where they may write, with
+    programs that they may run wherever this build is."""
     os.chmod(chain.folder, 0o777)
-    return {"HOME": chain.folder, "XDG_RUNTIME_DIR": "", "TMPDIR": ""}
+    own = chain.chain
+    build = os.path.join(chain.folder, "build")
+    for path in (own.residue, own.residued, own.preload,
+                 own.target("refuse_vm_readv")):
+        copy = os.path.join(build, os.path.relpath(path, own.build))
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copy(path, copy)
+    chain.chain = chain.Chain(build)
+    try:
+        yield chain.clean_environment(HOME=chain.folder, XDG_RUNTIME_DIR="",
+                                      TMPDIR="")
+    finally:
+        chain.chain = own
 
 
 def refusing():
@@ -157,8 +172,8 @@ def test_without_process_vm_readv():
 def test_as_another_user():
     """The figures are the same as another user without capabilities"""
     need_root()
-    compare(chain.some_python(), before=NOBODY,
-            env=chain.clean_environment(**for_everybody()))
+    with for_everybody() as environment:
+        compare(chain.some_python(), before=NOBODY, env=environment)
 
 
 def test_with_dumpable_0():
@@ -169,18 +184,20 @@ def test_with_dumpable_0():
 def test_with_everything_refused():
     """The figures are the same with all of it at once"""
     need_root()
-    compare(chain.some_python(), program=HIDDEN, before=NOBODY + refusing(),
-            env=chain.clean_environment(**for_everybody()))
+    with for_everybody() as environment:
+        compare(chain.some_python(), program=HIDDEN,
+                before=NOBODY + refusing(), env=environment)
 
 
 def test_with_a_program_that_may_not_be_read():
     """The figures are the same for a program that may only be executed"""
     need_root()
-    environment = chain.clean_environment(**for_everybody())
     hidden = os.path.join(chain.folder, "python")
     shutil.copy(chain.some_python().path, hidden)
     os.chmod(hidden, 0o711)
-    compare(chain.some_python(), path=hidden, before=NOBODY, env=environment)
+    with for_everybody() as environment:
+        compare(chain.some_python(), path=hidden, before=NOBODY,
+                env=environment)
 
 
 if __name__ == "__main__":
