@@ -7,19 +7,12 @@
 #include "collector/model/timeline.h"
 #include "collector/proc.h"
 #include "collector/registry.h"
+#include "collector/schedule.h"
 #include "include/attrs.h"
 #include "include/text.h"
 #include "include/xalloc.h"
 
-enum {
-    PERIOD_US = 1000000,    /* between periodic censuses */
-    SILENCE_US = 300000,    /* between two images of one process, at most */
-    AFTER_END_US = 1000000, /* a process that outlives its end goes on */
-    PEAK_PART = 20,         /* 5 % above the last peak's census is a new one */
-    LEAST_PEAK_BYTES = 4 * 1024 * 1024,
-    GUESS_NS_A_PAGE = 2000, /* a census with types, before one was taken */
-    GUESS_LEDGER_NS = 200,  /* and without */
-};
+enum { SILENCE_US = 300000 }; /* between two images of a process, at most */
 
 struct process {
     struct process_world *world;
@@ -36,18 +29,12 @@ struct process {
     int64_t exit_status;
     int64_t vm_hwm_bytes;
     struct timeline timeline;
-    uint64_t rss_bytes;  /* at the last tick */
-    uint64_t peak_bytes; /* RSS of the highest census */
-    uint64_t next_periodic_us;
-    uint64_t quiet_until_us;   /* after an end no census is due */
+    struct schedule schedule;
+    uint64_t rss_bytes;        /* at the last tick */
     uint64_t closed_us;        /* when the image's pipe closed */
-    uint64_t cost_us;          /* of the last census with types; 0: none yet */
-    uint64_t ledger_cost_us;   /* of the last one, without them */
     struct source_totals past; /* of images before this one */
     uint64_t census_cpu_us;
     uint64_t census_read_bytes;
-    bool has_started; /* its first census is filed */
-    bool has_due_job; /* one that is only due, at a time */
 };
 
 /* What goes with a filed census and comes back with it. */
@@ -220,14 +207,16 @@ file(struct process *process, enum recording_census_kind kind, bool wants_types,
 }
 
 static void
-file_due(struct process *process, enum recording_census_kind kind,
-         bool wants_types)
+file_what_is_due(struct process *process)
 {
+    const struct schedule_due due =
+        schedule_ask(&process->schedule, &process->world->budget,
+                     process->rss_bytes, now_us(process));
+    if (!due.is_due)
+        return;
     struct errand *errand = xcalloc(1, sizeof(*errand));
     errand->is_due = true;
-    process->has_due_job = true;
-    process->next_periodic_us = now_us(process) + PERIOD_US;
-    file(process, kind, wants_types, SURVEY_DUE, errand, 0);
+    file(process, due.kind, due.wants_types, SURVEY_DUE, errand, 0);
 }
 
 static void
@@ -237,7 +226,7 @@ file_end(struct process *process)
     if (ticket == 0)
         return;
     process->image->end_ticket = 0;
-    process->quiet_until_us = now_us(process) + AFTER_END_US;
+    schedule_end(&process->schedule, now_us(process));
     file(process, CENSUS_end, true, SURVEY_AWAITED_BY_TARGET,
          xcalloc(1, sizeof(struct errand)), ticket);
 }
@@ -266,53 +255,6 @@ process_mark(struct process *process, const char *label, void *mark)
     return true;
 }
 
-/* What the last census cost and some more; a guess by RSS before there is one.
- */
-static uint64_t
-expected_cost_us(const struct process *process, bool wants_types)
-{
-    const uint64_t pages = process->rss_bytes / MEMORY_PAGE;
-    uint64_t cost_us = wants_types ? process->cost_us : process->ledger_cost_us;
-    if (cost_us == 0)
-        cost_us =
-            pages * (wants_types ? GUESS_NS_A_PAGE : GUESS_LEDGER_NS) / 1000;
-    return cost_us + cost_us / 4;
-}
-
-static bool
-is_new_peak(const struct process *process)
-{
-    const uint64_t peak = process->peak_bytes;
-    return process->rss_bytes > peak + peak / PEAK_PART &&
-           process->rss_bytes > peak + LEAST_PEAK_BYTES;
-}
-
-/*
- * The first census, then one a second and one at each new peak of RSS: with
- * types where the budget allows it, else without, else not at all.
- */
-static void
-file_what_is_due(struct process *process)
-{
-    struct budget *budget = &process->world->budget;
-    const uint64_t now = now_us(process);
-    if (process->has_due_job || now < process->quiet_until_us)
-        return;
-    if (!process->has_started) {
-        process->has_started = true;
-        file_due(process, CENSUS_start, true);
-        return;
-    }
-    const bool is_peak = is_new_peak(process);
-    if (!is_peak && now < process->next_periodic_us)
-        return;
-    const bool wants_types =
-        budget_allows(budget, expected_cost_us(process, true), now);
-    if (wants_types ||
-        budget_allows(budget, expected_cost_us(process, false), now))
-        file_due(process, is_peak ? CENSUS_peak : CENSUS_periodic, wants_types);
-}
-
 static void
 learn(struct errand *errand, struct census *census)
 {
@@ -322,11 +264,7 @@ learn(struct errand *errand, struct census *census)
                  recording_us(recording, census->started_us * 1000));
     process->census_cpu_us += census->cpu_us;
     process->census_read_bytes += census->read_bytes;
-    if (census->has_types)
-        process->cost_us = census->cpu_us;
-    process->ledger_cost_us = census->ledger_cpu_us;
-    if (census->rss_bytes > process->peak_bytes)
-        process->peak_bytes = census->rss_bytes;
+    schedule_learn(&process->schedule, census);
     recording_put_census(recording, &errand->moment, census);
     put_row(process);
 }
@@ -346,7 +284,7 @@ process_take_back(struct survey_job *job)
     struct process *process = errand->process;
     errand->image->n_jobs--;
     if (errand->is_due)
-        process->has_due_job = false;
+        schedule_came_back(&process->schedule);
     budget_charge(&process->world->budget, job->census->cpu_us);
     if (job->census->is_read && job->census->is_whole)
         learn(errand, job->census);
@@ -549,9 +487,7 @@ process_exec(struct process *process, const struct introduction *introduction)
         memory_forget_pid(old->memory);
     remember_totals(process, old);
     process->image = fresh;
-    process->quiet_until_us = 0;
-    process->peak_bytes = 0;
-    process->cost_us = 0;
+    schedule_restart(&process->schedule);
     release(process, old);
     watch_image(process);
     describe(process, introduction);
