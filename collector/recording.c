@@ -451,10 +451,12 @@ set_up(struct recording *recording)
              RECORDING_APPLICATION_ID, RECORDING_VERSION);
     sqlite3_busy_timeout(recording->database, BUSY_MS);
     return run(recording, pragmas) &&
+           /* A file with nothing in it yet need not survive a power cut. */
+           run(recording, "PRAGMA synchronous=OFF") &&
            run(recording, "PRAGMA journal_mode=WAL") &&
-           run(recording, "PRAGMA synchronous=NORMAL") &&
+           run(recording, "BEGIN;" RECORDING_SCHEMA "COMMIT;") &&
            run(recording, "PRAGMA journal_size_limit=8388608") &&
-           run(recording, "BEGIN;" RECORDING_SCHEMA "COMMIT;");
+           run(recording, "PRAGMA synchronous=NORMAL");
 }
 
 /* Written when this returns: a reader may look for the socket at once. */

@@ -11,6 +11,8 @@
 #include <stddef.h>
 
 #define EXPORT __attribute__((visibility("default")))
+/* On a declaration of data: it is read without a detour by the GOT. */
+#define HIDDEN __attribute__((visibility("hidden")))
 #define COLD __attribute__((cold, noinline))
 #define NOINLINE __attribute__((noinline))
 #define ALWAYS_INLINE inline __attribute__((always_inline))

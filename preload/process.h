@@ -13,11 +13,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "include/attrs.h"
 #include "include/wire.h"
 
 enum process_mode { PROCESS_EARLY, PROCESS_ON, PROCESS_OFF };
 
-extern _Atomic int process_current_mode;
+extern HIDDEN _Atomic int process_current_mode;
 
 static inline enum process_mode
 process_mode(void)

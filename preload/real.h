@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "include/attrs.h"
 #include "preload/hooked.h"
 
 struct real_functions {
@@ -31,7 +32,7 @@ struct real_functions {
 };
 
 /* Written once, by whoever comes first; the same values whoever that is. */
-extern struct real_functions real;
+extern HIDDEN struct real_functions real;
 
 /* Resolves every name, once. Later calls do nothing. */
 void real_resolve(void);

@@ -30,10 +30,11 @@ struct thread {
     struct wire_counters unheard[WIRE_N_CALLERS]; /* when nobody listens */
 };
 
-extern __thread struct thread self __attribute__((tls_model("initial-exec")));
+extern HIDDEN __thread struct thread self
+    __attribute__((tls_model("initial-exec")));
 
 /* The interpreter's text; empty without one. Set by the constructor. */
-extern struct wire_range thread_python_text;
+extern HIDDEN struct wire_range thread_python_text;
 
 static ALWAYS_INLINE enum wire_caller
 thread_caller(uintptr_t caller)

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "include/attrs.h"
+
 enum python_gc_state {
     PYTHON_GC_ABSENT,  /* no interpreter here */
     PYTHON_GC_WAITING, /* for Py_IsInitialized */
@@ -24,7 +26,7 @@ enum python_gc_state {
     PYTHON_GC_SETTLED, /* installed, or there is nothing to install */
 };
 
-extern _Atomic int python_gc_current_state;
+extern HIDDEN _Atomic int python_gc_current_state;
 
 /* Constructor, once, if python_detect found an interpreter. */
 void python_gc_init(void);

@@ -218,8 +218,9 @@ class Results(object):
             print("\nEverything could be measured; runs so short say nothing "
                   "of the goals.")
             return
-        print("\nGoals at watch level")
-        for goals in (self.instruction_goals(), self.cpu_goals(),
-                      self.other_goals()):
-            for is_met, text in goals:
-                print("  %-6s  %s" % ("met" if is_met else "MISSED", text))
+        goals = [*self.instruction_goals(), *self.cpu_goals(),
+                 *self.other_goals()]
+        if goals:
+            print("\nGoals at watch level")
+        for is_met, text in goals:
+            print("  %-6s  %s" % ("met" if is_met else "MISSED", text))
