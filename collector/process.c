@@ -20,6 +20,7 @@ struct process {
     int64_t parent_id;
     struct proc proc;
     struct image *image;
+    int64_t n_execs;
     struct watch watch; /* of the image's pipe */
     char *exe;
     char *command;
@@ -82,6 +83,7 @@ moment_of(const struct process *process)
     }
     return (struct recording_moment){
         .process = process->id,
+        .image = process->n_execs,
         .vm_hwm_bytes = process->vm_hwm_bytes,
         .births = (int64_t)all.births,
         .deaths = (int64_t)all.deaths,
@@ -420,8 +422,7 @@ describe(struct process *process, const struct introduction *introduction)
 
 struct process *
 process_create(struct process_world *world, int64_t id,
-               const struct introduction *introduction,
-               const struct process *parent)
+               const struct introduction *introduction, struct process *parent)
 {
     struct process *process = xcalloc(1, sizeof(*process));
     process->world = world;
@@ -434,6 +435,8 @@ process_create(struct process_world *world, int64_t id,
         (int64_t)recording_us(world->recording, introduction->hello.started_ns);
     process->proc = proc_open(introduction->pid);
     const bool is_fork = introduction->hello.reason == WIRE_REASON_FORK;
+    if (is_fork && parent != NULL && parent->image->is_open)
+        drain(parent); /* what it mapped before the fork is the child's too */
     process->image =
         begin_image(process, introduction,
                     is_fork && parent != NULL ? parent->image : NULL);
@@ -487,6 +490,7 @@ process_exec(struct process *process, const struct introduction *introduction)
         memory_forget_pid(old->memory);
     remember_totals(process, old);
     process->image = fresh;
+    process->n_execs++;
     schedule_restart(&process->schedule);
     release(process, old);
     watch_image(process);

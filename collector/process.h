@@ -41,7 +41,7 @@ struct process;
  */
 struct process *process_create(struct process_world *world, int64_t id,
                                const struct introduction *introduction,
-                               const struct process *parent);
+                               struct process *parent);
 void process_destroy(struct process *process);
 
 /* A new image of the same process. False: as above, the old one stays. */

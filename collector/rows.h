@@ -48,6 +48,7 @@ struct recording_tick {
 /* The counters beside a census. */
 struct recording_moment {
     int64_t process;
+    int64_t image;
     int64_t vm_hwm_bytes;
     int64_t births;
     int64_t deaths;

@@ -26,7 +26,8 @@
     X(CLEAR1, "DELETE FROM tick1 WHERE slot = ?")                             \
     X(CLEAR2, "DELETE FROM tick2 WHERE slot = ?")                             \
     X(CENSUS,                                                                 \
-      "INSERT INTO census (process, t_us, kind, label, ordinal, rss_bytes,"   \
+      "INSERT INTO census (process, t_us, image, kind, label, ordinal,"       \
+      " rss_bytes,"                                                           \
       " skew_bytes, vm_hwm_bytes, swap_bytes, in_swap_bytes,"                 \
       " anon_huge_bytes, torn, has_types, has_low_types, cpu_us, took_us, "   \
       "read_bytes,"                                                           \
@@ -38,7 +39,7 @@
       " arena_held, arenas_pinned, arenas_empty, pinned_held,"                \
       " pinned_resident, pinned_holes, pinned_blocks, pinned_live) VALUES"    \
       " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"  \
-      "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                                     \
+      "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                                   \
     X(CLASS, "INSERT INTO class VALUES (?,?,?,?,?)")                          \
     X(ARENA, "INSERT INTO arena VALUES (?,?,?,?,?,?,?,?,?,?,?)")              \
     X(TYPE, "INSERT INTO type VALUES (?,?,?,?,?,?,?,?,?,?,?)")                \
@@ -400,6 +401,7 @@ put_census_row(struct statements *statements,
     struct binder binder = binder_of(statements, STATEMENT_CENSUS);
     put(&binder, moment->process);
     put(&binder, t_us);
+    put(&binder, moment->image);
     put_text(&binder, kind_words[census->kind]);
     put_text(&binder, moment->label);
     put(&binder, ordinal);

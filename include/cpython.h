@@ -96,25 +96,35 @@ enum {
 #define CPYTHON_TYPE_MANAGED_DICT ((uint64_t)1 << 4)    /* from 3.11 */
 #define CPYTHON_TYPE_READY ((uint64_t)1 << 12)
 #define CPYTHON_TYPE_HAVE_GC ((uint64_t)1 << 14)
+#define CPYTHON_TYPE_UNICODE ((uint64_t)1 << 28)  /* of str, from 3.0 */
 #define CPYTHON_TYPE_SUBCLASS ((uint64_t)1 << 31) /* of type itself */
 
 /* What differs between versions. */
 struct cpython_layout {
     uint32_t gc_header_bytes;
     uint64_t pre_header_flags; /* a type with any has 16 bytes more before it */
+    /*
+     * A str of ASCII letters is shorter than its type's basic size: its text
+     * lies behind a head of its own (Include/cpython/unicodeobject.h,
+     * PyASCIIObject), with at least a NUL. 0: there are none.
+     */
+    uint32_t ascii_bytes;
 };
 
 static inline struct cpython_layout
 cpython_layout(unsigned major, unsigned minor)
 {
-    if (major < 3 || minor <= 7)
-        return (struct cpython_layout){32, 0};
-    if (minor <= 10)
-        return (struct cpython_layout){16, 0};
-    if (minor == 11)
-        return (struct cpython_layout){16, CPYTHON_TYPE_MANAGED_DICT};
-    return (struct cpython_layout){16, CPYTHON_TYPE_MANAGED_DICT |
-                                           CPYTHON_TYPE_MANAGED_WEAKREF};
+    struct cpython_layout layout = {
+        .gc_header_bytes = major < 3 || minor <= 7 ? 32 : 16,
+        .ascii_bytes = major < 3     ? 0
+                       : minor <= 11 ? 49
+                                     : 41,
+    };
+    if (major >= 3 && minor >= 11)
+        layout.pre_header_flags = CPYTHON_TYPE_MANAGED_DICT;
+    if (major >= 3 && minor >= 12)
+        layout.pre_header_flags |= CPYTHON_TYPE_MANAGED_WEAKREF;
+    return layout;
 }
 
 /* Versions whose layout is known. */

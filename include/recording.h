@@ -125,6 +125,7 @@ enum {
     "CREATE TABLE tick2 (" RECORDING_TICK_COLUMNS "CREATE TABLE census ("      \
     " id INTEGER PRIMARY KEY,"                                                 \
     " process INTEGER NOT NULL, t_us INTEGER NOT NULL,"                        \
+    " image INTEGER NOT NULL," /* how many execs were before */                \
     " kind TEXT NOT NULL, label TEXT,"                                         \
     " ordinal INTEGER," /* among the periodic ones */                          \
     " rss_bytes INTEGER NOT NULL, skew_bytes INTEGER,"                         \

@@ -65,10 +65,16 @@ is_on_free_list(const struct types *types, uint64_t count)
     return (types->has_flags_above_count ? count & 0xffffffff : count) == 0;
 }
 
-/* The number of the type of the block's object, or TYPE_RAW. */
+/*
+ * The number of the type of the block's object, or TYPE_RAW. An object that the
+ * interpreter's collector does not track has nothing in the first word of its
+ * header, and in the second what an earlier block had left there: a dead object
+ * is believed only if nothing in the block is alive.
+ */
 static unsigned
 classify(const struct types *types, const char *block, uint32_t size)
 {
+    unsigned found = TYPE_RAW;
     for (unsigned i = 0; i < types->n_pres; i++) {
         const uint32_t pre = types->pres[i] + types->shift;
         if (pre + 16 > size)
@@ -80,11 +86,13 @@ classify(const struct types *types, const char *block, uint32_t size)
         const struct type *type = typetable_type(types->table, number);
         const uint64_t count = word_at(block, pre);
         if (type->pre_bytes != types->pres[i] ||
-            pre + type->basic_bytes > size || !may_be_count(types, count))
+            pre + type->least_bytes > size || !may_be_count(types, count))
             continue;
-        return is_on_free_list(types, count) ? TYPE_FREE_LIST : number;
+        if (!is_on_free_list(types, count))
+            return number;
+        found = TYPE_FREE_LIST;
     }
-    return TYPE_RAW;
+    return found;
 }
 
 static void

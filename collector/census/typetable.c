@@ -198,6 +198,16 @@ pre_bytes(const struct cpython_layout *layout, uint64_t flags)
     return n_bytes;
 }
 
+/* Of an object, in its block. */
+static uint32_t
+least_bytes(const unsigned char *type, uint32_t ascii_bytes)
+{
+    const uint64_t basic = word_at(type, CPYTHON_TYPE_BASICSIZE_AT);
+    const uint64_t flags = word_at(type, CPYTHON_TYPE_FLAGS_AT);
+    const bool is_str = ascii_bytes != 0 && (flags & CPYTHON_TYPE_UNICODE) != 0;
+    return is_str ? ascii_bytes : (uint32_t)basic;
+}
+
 static unsigned look_up(struct typetable *table, uint64_t addr, unsigned depth);
 
 /* Reads and judges; returns the new type's number or 0. */
@@ -211,7 +221,7 @@ examine(struct typetable *table, uint64_t addr, unsigned depth)
     const uint64_t flags = word_at(bytes, CPYTHON_TYPE_FLAGS_AT);
     struct type type = {
         .flags = flags,
-        .basic_bytes = (uint32_t)word_at(bytes, CPYTHON_TYPE_BASICSIZE_AT),
+        .least_bytes = least_bytes(bytes, table->layout.ascii_bytes),
         .item_bytes = (uint32_t)word_at(bytes, CPYTHON_TYPE_ITEMSIZE_AT),
         .pre_bytes = pre_bytes(&table->layout, flags),
     };

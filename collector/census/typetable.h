@@ -23,7 +23,7 @@ enum { TYPETABLE_NAME_BYTES = 128 };
 struct type {
     char name[TYPETABLE_NAME_BYTES];
     uint64_t flags;
-    uint32_t basic_bytes;
+    uint32_t least_bytes; /* of an object */
     uint32_t item_bytes;
     uint32_t pre_bytes; /* what precedes its objects in their blocks */
     /* What types.c counts. */

@@ -136,7 +136,8 @@ query_census_at(struct query *query, int64_t process, const char *moment)
         return last_census(query,
                            CENSUS_COLUMNS
                            " WHERE process = ?"
-                           " ORDER BY kind = 'end' DESC, t_us DESC, id DESC"
+                           " ORDER BY image DESC, kind = 'end' DESC,"
+                           " t_us DESC, id DESC"
                            " LIMIT 1",
                            process, NULL, QUERY_UNKNOWN);
     if (has_mark(query, moment))

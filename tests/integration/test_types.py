@@ -6,12 +6,13 @@ from chain import Live, on_every_interpreter, wait_until_quiet
 
 N, S, G = 5000, 3000, 2000
 TUPLES, DICTS, FLOATS, INTS = 7000, 4000, 9000, 11000
+STRINGS = 3 * 59 * 40  # of 2 to 60 letters, each with 1, 2 or 4 bytes
 
 # Everything is built twice: the first time settles what the interpreter keeps
 # for itself (caches, tables of the lists), the second one is counted.
 PROGRAM = """
 import gc, json, os, sys
-N, S, G, TUPLES, DICTS, FLOATS, INTS = %r
+N, S, G, TUPLES, DICTS, FLOATS, INTS, STRINGS = %r
 
 class Counted(object):
     def __init__(self, x):
@@ -31,7 +32,10 @@ tuples = [None] * TUPLES
 dicts = [None] * DICTS
 floats = [None] * FLOATS
 ints = [None] * INTS
-everything = (instances, slotted, sets, generators, tuples, dicts, floats, ints)
+strings = [None] * STRINGS
+everything = (instances, slotted, sets, generators, tuples, dicts, floats, ints,
+              strings)
+letters = ('s', u'\\u20ac', u'\\U0001f40d')
 
 def build(x=None):
     for i in range(N):
@@ -49,6 +53,8 @@ def build(x=None):
         floats[i] = i * 0.5
     for i in range(INTS):
         ints[i] = i + 1000000
+    for i in range(STRINGS):
+        strings[i] = letters[i %% 3] * (2 + i // 3 %% 59)
 
 def clear():
     for one in everything:
@@ -76,7 +82,7 @@ tell('built')
 gc.collect()
 gc.disable()
 tell(json.dumps(tracked()))
-""" % ((N, S, G, TUPLES, DICTS, FLOATS, INTS),)
+""" % ((N, S, G, TUPLES, DICTS, FLOATS, INTS, STRINGS),)
 
 # Types whose objects the collector always tracks and that fit into pymalloc.
 TRACKED = ("Counted", "Slotted", "set", "generator", "function", "module",
@@ -96,7 +102,9 @@ def expected(interpreter):
     growth = {"Counted": N, "Slotted": N, "set": S, "generator": G,
               "tuple": TUPLES, "dict": DICTS + own_dicts}
     if interpreter.is_at_least(3):
-        growth.update({"float": FLOATS, "int": INTS})
+        growth.update({"float": FLOATS, "int": INTS, "str": STRINGS})
+    else:
+        growth.update({"str": STRINGS // 3, "unicode": STRINGS // 3 * 2})
     return growth
 
 

@@ -323,6 +323,50 @@ Test(types, an_object_must_fit_into_its_block)
     census_destroy(census);
 }
 
+static void
+lay_strings(void *context)
+{
+    (void)context;
+    lay_types();
+    interpreter_lay_type(slot(OTHER),
+                         &(struct interpreter_type){slot(TYPE), "str", 72, 0,
+                                                    CPYTHON_TYPE_UNICODE});
+    lay_objects(0, 64, 5, 0, slot(OTHER));
+    lay_objects(1, 48, 7, 0, slot(OTHER));
+}
+
+Test(types, a_str_of_ascii_is_shorter_than_its_type)
+{
+    struct census *census = census_of(lay_strings);
+    CHECK_TYPE(census, "str", 5, 5 * 64);
+    CHECK_TYPE(census, "(raw)", 7, 7 * 48);
+    census_destroy(census);
+    version.minor = 12; /* its head became shorter, too */
+    census = census_of(lay_strings);
+    CHECK_TYPE(census, "str", 12, 5 * 64 + 7 * 48);
+    census_destroy(census);
+}
+
+static void
+lay_untracked(void *context)
+{
+    (void)context;
+    lay_types();
+    lay_objects(0, 64, 10, 16, slot(LIST));
+    for (uint32_t i = 0; i < 10;
+         i++) /* it was a float, and has no references */
+        interpreter_put(interpreter_block(heap, 64, i), 8,
+                        (uintptr_t)slot(FLOAT));
+}
+
+Test(types, what_an_earlier_block_left_is_no_object)
+{
+    struct census *census = census_of(lay_untracked);
+    CHECK_TYPE(census, "list", 10, 10 * 64);
+    CHECK_TYPE(census, "(free list)", 0, 0);
+    census_destroy(census);
+}
+
 /* ---- what is a type ---------------------------------------------------- */
 
 static struct interpreter_type doubtful;
