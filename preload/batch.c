@@ -40,7 +40,7 @@ batch_close(struct wire_buffer_head *head, uint32_t index)
     const struct wire_batch *batch = batch_at(head, head->sequence);
     if (batch->used_bytes == sizeof(*batch))
         return;
-    if (sink_write(batch) == SINK_GONE)
+    if (sink_write(batch, process_may_wait()) == SINK_GONE)
         process_fall_silent();
     open_next(head, index);
 }

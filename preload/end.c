@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
@@ -25,13 +24,6 @@ allowed_wait_ns(uint64_t now_ns)
     if (share_ns < LEAST_WAIT_NS)
         return LEAST_WAIT_NS;
     return share_ns < MOST_WAIT_NS ? share_ns : MOST_WAIT_NS;
-}
-
-static bool
-may_wait(void)
-{
-    const long policy = raw_call3(SYS_sched_getscheduler, 0, 0, 0);
-    return policy != SCHED_FIFO && policy != SCHED_RR;
 }
 
 /* Until the collector has answered this ticket, or the time is over. */
@@ -70,7 +62,7 @@ end_with_census(enum wire_end_reason reason, int exit_status)
     if (thread != NULL && process_mode() == PROCESS_ON) {
         struct wire_shared *header = shared_header();
         const uint32_t ticket =
-            may_wait()
+            process_may_wait()
                 ? __atomic_add_fetch(&header->end_asked, 1, __ATOMIC_ACQ_REL)
                 : 0;
         record_end(thread, reason, ticket, exit_status);

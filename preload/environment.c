@@ -141,12 +141,12 @@ environment_release(struct environment *result)
     result->copy = NULL;
 }
 
-/* What execvp passes over: directories, and what may not be run. */
-static bool
-is_runnable(const char *path)
+bool
+environment_is_runnable(const char *path)
 {
     struct stat is;
-    return raw_call3(SYS_stat, (long)(uintptr_t)path, (long)(uintptr_t)&is,
+    return path != NULL &&
+           raw_call3(SYS_stat, (long)(uintptr_t)path, (long)(uintptr_t)&is,
                      0) == 0 &&
            S_ISREG(is.st_mode) &&
            raw_call3(SYS_access, (long)(uintptr_t)path, X_OK, 0) == 0;
@@ -165,7 +165,7 @@ try_directory(const char *directory, size_t directory_bytes, const char *file,
     if (at != 0)
         path[at++] = '/';
     memcpy(path + at, file, file_bytes + 1);
-    return is_runnable(path);
+    return environment_is_runnable(path);
 }
 
 const char *
@@ -173,8 +173,12 @@ environment_find(const char *file, char *path, size_t n_bytes)
 {
     if (strchr(file, '/') != NULL)
         return file;
-    const size_t at = variable_at(environ, "PATH=");
-    const char *list = environ[at] == NULL ? "/bin:/usr/bin" : environ[at] + 5;
+    const char *list = "/bin:/usr/bin";
+    if (environ != NULL) { /* clearenv(3) leaves none */
+        const size_t at = variable_at(environ, "PATH=");
+        if (environ[at] != NULL)
+            list = environ[at] + strlen("PATH=");
+    }
     for (;;) {
         const size_t length = strcspn(list, ":");
         if (try_directory(list, length, file, path, n_bytes))

@@ -25,6 +25,12 @@ void environment_init(const char *own_path);
 /* For the image at path; NULL: the path is not known, keep the entry. */
 struct environment environment_for(const char *path, char *const variables[]);
 
+/*
+ * Whether an exec of the path has a chance: not of a directory, nor of what may
+ * not be run. NULL has none.
+ */
+bool environment_is_runnable(const char *path);
+
 /* After an exec that failed, or in the parent after a spawn. */
 void environment_release(struct environment *environment);
 

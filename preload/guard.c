@@ -8,6 +8,7 @@
 #include "preload/process.h"
 #include "preload/raw.h"
 #include "preload/real.h"
+#include "preload/record.h"
 #include "preload/shared.h"
 
 __thread struct thread self __attribute__((tls_model("initial-exec")));
@@ -18,6 +19,7 @@ static struct {
     pthread_key_t key;
     bool has_key;
     _Atomic bool is_slow;
+    _Atomic uint64_t n_missed; /* events while a child was introduced */
 } guard;
 
 /* ---- buffers ----------------------------------------------------------- */
@@ -33,11 +35,13 @@ leave_for_good(void *value)
     self.is_ready = false;
     self.is_leaving = true;
     self.counters = NULL;
-    if (self.buffer == NULL || self.is_busy || process_is_unknown_child())
+    if (self.buffer == NULL || self.is_busy || process_birth() != PROCESS_KNOWN)
         return;
+    self.is_busy = true; /* a signal handler may allocate */
     batch_close(self.buffer, self.buffer_index);
     self.buffer = NULL;
     shared_give_back(self.buffer_index);
+    self.is_busy = false;
 }
 
 static bool
@@ -52,6 +56,8 @@ take_buffer(void)
             self.counters = self.buffer->counters;
             if (guard.has_key)
                 pthread_setspecific(guard.key, &self);
+            if (tid != (uint32_t)raw_getpid()) /* the main stack has a name */
+                record_thread(&self, (uint64_t)pthread_self());
             return true;
         }
     }
@@ -75,6 +81,10 @@ guard_init(void)
 static void
 count_lost(unsigned n_events)
 {
+    if (process_birth() != PROCESS_KNOWN) {
+        atomic_fetch_add(&guard.n_missed, n_events);
+        return;
+    }
     struct wire_buffer_head *head =
         self.buffer != NULL ? self.buffer : shared_buffer(0);
     __atomic_fetch_add(&head->lost_events, n_events, __ATOMIC_RELAXED);
@@ -84,9 +94,23 @@ count_lost(unsigned n_events)
 static void
 settle_unheard(void)
 {
-    if (self.counters == NULL && !process_is_unknown_child())
+    if (self.counters == NULL)
         self.counters = self.unheard;
     self.is_ready = real_is_glibc();
+}
+
+/* False: another thread is at it. */
+static bool
+introduce_child(void)
+{
+    if (!process_claim_introduction())
+        return false;
+    guard_in_child();
+    self.is_busy = true;
+    process_start_child();
+    self.is_busy = false;
+    count_lost((unsigned)atomic_exchange(&guard.n_missed, 0));
+    return true;
 }
 
 struct thread *
@@ -96,11 +120,9 @@ guard_enter(unsigned n_events)
         count_lost(n_events);
         return NULL;
     }
-    if (process_is_unknown_child()) {
-        guard_in_child();
-        self.is_busy = true;
-        process_start_child();
-        self.is_busy = false;
+    if (process_birth() != PROCESS_KNOWN && !introduce_child()) {
+        count_lost(n_events);
+        return NULL;
     }
     if (process_mode() == PROCESS_OFF) {
         settle_unheard();
@@ -141,8 +163,8 @@ guard_slow_down(bool is_slow)
 static void
 count(size_t number_at, size_t bytes_at, uintptr_t caller, uint64_t n_bytes)
 {
-    if (process_is_unknown_child())
-        return; /* inside our own introduction */
+    if (process_birth() != PROCESS_KNOWN)
+        return; /* inside an introduction */
     const bool is_own = self.counters != NULL;
     struct wire_counters *counters =
         (is_own ? self.counters : shared_common_counters()) +

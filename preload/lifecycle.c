@@ -101,5 +101,6 @@ start(void)
                 python_gc_init();
         }
     }
+    dlerror(); /* what we looked for in vain is nobody else's error */
     errno = saved_errno;
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mman.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 enum {
     PAGE_BYTES = 4096,
     WELCOME_WAIT_MS = 100,
+    POLICY_DEADLINE = 6, /* glibc has no name for it (linux/sched.h) */
 };
 
 /* The linker's bounds of this shared object, as loaded. */
@@ -22,8 +24,10 @@ extern const char _end[] __attribute__((visibility("hidden")));
 
 /* On a page that a forked child sees as zero. */
 struct birthmark {
-    uint32_t is_known;
+    _Atomic int birth; /* enum process_birth */
 };
+
+static_assert(PROCESS_UNKNOWN == 0, "what a wiped page says");
 
 _Atomic int process_current_mode = PROCESS_EARLY;
 
@@ -34,6 +38,7 @@ static struct {
     char command[WIRE_TEXT_BYTES];
     struct wire_counters base[WIRE_N_CALLERS]; /* inherited by this process */
     _Atomic uint64_t stamp;
+    _Atomic bool is_realtime;
     int pid;
 } process;
 
@@ -67,6 +72,20 @@ bool
 process_is_ours(void)
 {
     return raw_getpid() == process.pid;
+}
+
+void
+process_note_policy(int policy)
+{
+    policy &= ~SCHED_RESET_ON_FORK;
+    if (policy == SCHED_FIFO || policy == SCHED_RR || policy == POLICY_DEADLINE)
+        atomic_store(&process.is_realtime, true);
+}
+
+bool
+process_may_wait(void)
+{
+    return !atomic_load_explicit(&process.is_realtime, memory_order_relaxed);
 }
 
 void
@@ -121,11 +140,19 @@ make_birthmark(void)
         raw_unmap(page, PAGE_BYTES);
         return false;
     }
-    process.birthmark = page;
+    struct birthmark *birthmark = page;
+    atomic_store(&birthmark->birth, PROCESS_INTRODUCING);
+    process.birthmark = birthmark;
     return true;
 }
 
-/* Sends the hello; ON or OFF afterwards. */
+static void
+set_known(void)
+{
+    atomic_store(&process.birthmark->birth, PROCESS_KNOWN);
+}
+
+/* Sends the hello; ON or OFF afterwards, and known. */
 static bool
 introduce(int wait_ms)
 {
@@ -134,13 +161,14 @@ introduce(int wait_ms)
                             ? process.pid
                             : (int)raw_call3(SYS_getppid, 0, 0, 0);
     process.pid = raw_getpid();
-    process.birthmark->is_known = 1;
+    process_note_policy((int)raw_call3(SYS_sched_getscheduler, 0, 0, 0));
     hello->pid = process.pid;
     hello->started_ns = process_now_ns();
 
     const int fd = shared_create();
     if (fd < 0) {
         set_mode(PROCESS_OFF);
+        set_known();
         return false;
     }
     const struct sink_texts texts = {
@@ -152,6 +180,7 @@ introduce(int wait_ms)
     const bool is_met = sink_open(hello, &texts, fd, wait_ms);
     raw_close(fd);
     set_mode(is_met ? PROCESS_ON : PROCESS_OFF);
+    set_known();
     return is_met;
 }
 
@@ -183,10 +212,20 @@ process_start(const char *socket_path, uint32_t flags,
 
 /* ---- fork -------------------------------------------------------------- */
 
-bool
-process_is_unknown_child(void)
+enum process_birth
+process_birth(void)
 {
-    return process.birthmark != NULL && process.birthmark->is_known == 0;
+    return process.birthmark == NULL
+               ? PROCESS_KNOWN
+               : (enum process_birth)atomic_load(&process.birthmark->birth);
+}
+
+bool
+process_claim_introduction(void)
+{
+    int unknown = PROCESS_UNKNOWN;
+    return atomic_compare_exchange_strong(&process.birthmark->birth, &unknown,
+                                          PROCESS_INTRODUCING);
 }
 
 /* What is alive in this process: inherited, and born less dead since. */
@@ -218,10 +257,10 @@ void
 process_start_child(void)
 {
     const bool was_on = process_mode() == PROCESS_ON;
-    process.birthmark->is_known = 1;
     sink_close();
     if (!was_on) {
         set_mode(PROCESS_OFF);
+        set_known();
         return;
     }
     process.hello.reason = WIRE_REASON_FORK;

@@ -4,7 +4,8 @@
  * A process is EARLY until the constructor ran, ON while a collector takes its
  * events, and OFF when there is none or it went away: then the preload is a
  * null interposer. A forked child finds itself wiped (a page with
- * MADV_WIPEONFORK reads zero) and introduces itself anew at its first event.
+ * MADV_WIPEONFORK reads zero) and introduces itself anew at its first event;
+ * while one thread does so, the others have neither memory nor pipe to use.
  */
 #ifndef PRELOAD_PROCESS_H
 #define PRELOAD_PROCESS_H
@@ -48,10 +49,18 @@ void process_stay_off(void);
 /* Nobody listens any more. Safe from any thread at any time. */
 void process_fall_silent(void);
 
-/* Whether this is a forked child that has not introduced itself yet. */
-bool process_is_unknown_child(void);
+enum process_birth {
+    PROCESS_UNKNOWN, /* a forked child that has not introduced itself */
+    PROCESS_INTRODUCING,
+    PROCESS_KNOWN,
+};
 
-/* The child's introduction; afterwards the process is ON or OFF. */
+enum process_birth process_birth(void);
+
+/* True for one thread of an unknown child: it calls process_start_child. */
+bool process_claim_introduction(void);
+
+/* The child's introduction; afterwards the process is ON or OFF, and known. */
 void process_start_child(void);
 
 /* Remembers what is alive now, for a child that may be born next. */
@@ -59,6 +68,13 @@ void process_note_fork(void);
 
 /* False in a vfork child, which runs on its parent's memory. */
 bool process_is_ours(void);
+
+/*
+ * A thread asks for this scheduling policy: once it is a real-time one, no
+ * thread of this process is ever made to wait.
+ */
+void process_note_policy(int policy);
+bool process_may_wait(void);
 
 /* The next order token. */
 uint64_t process_next_stamp(void);

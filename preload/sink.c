@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -278,17 +277,11 @@ is_ours(int fd)
            is.st_dev == sink.device && is.st_ino == sink.inode;
 }
 
-/* A thread under a real-time policy must not be made to wait. */
-static bool
-may_wait(void)
-{
-    const long policy = raw_call3(SYS_sched_getscheduler, 0, 0, 0);
-    return policy != SCHED_FIFO && policy != SCHED_RR;
-}
-
 /*
  * The write itself, SIGPIPE held back. If the write raised one it is pending
- * for this thread now and is taken from it, unless one was pending before.
+ * for this thread now and is taken from it, unless one was pending before,
+ * which takes that it was blocked before. No other system call is made: the
+ * target may sit in a sandbox by now.
  */
 static long
 write_quietly(int fd, const void *batch)
@@ -298,8 +291,9 @@ write_quietly(int fd, const void *batch)
     raw_call4(SYS_rt_sigprocmask, SIG_BLOCK, (long)(uintptr_t)&pipe_only,
               (long)(uintptr_t)&before, KERNEL_SIGSET_BYTES);
     uint64_t pending = 0;
-    raw_call3(SYS_rt_sigpending, (long)(uintptr_t)&pending, KERNEL_SIGSET_BYTES,
-              0);
+    if ((before & pipe_only) != 0)
+        raw_call3(SYS_rt_sigpending, (long)(uintptr_t)&pending,
+                  KERNEL_SIGSET_BYTES, 0);
 
     const long result = raw_write(fd, batch, WIRE_BATCH_BYTES);
     if (result == -EPIPE && (pending & pipe_only) == 0) {
@@ -314,14 +308,14 @@ write_quietly(int fd, const void *batch)
 }
 
 enum sink_result
-sink_write(const void *batch)
+sink_write(const void *batch, bool may_wait)
 {
     const int fd = atomic_load(&sink.fd);
     if (fd < 0 || !is_ours(fd))
         return SINK_GONE;
 
     long written = write_quietly(fd, batch);
-    if (written == -EAGAIN && !atomic_load(&sink.is_stuck) && may_wait()) {
+    if (written == -EAGAIN && !atomic_load(&sink.is_stuck) && may_wait) {
         if (wait_for(fd, POLLOUT, (long)sink.full_wait_ms))
             written = write_quietly(fd, batch);
         atomic_store(&sink.is_stuck, written == -EAGAIN);

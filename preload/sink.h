@@ -42,10 +42,11 @@ bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
                int shared_fd, int wait_ms);
 
 /*
- * One batch of WIRE_BATCH_BYTES. A full pipe is waited for as long as the
- * collector allowed, and then not again until it has taken something.
+ * One batch of WIRE_BATCH_BYTES. Where the thread may wait, a full pipe is
+ * waited for as long as the collector allowed, and then not again until it has
+ * taken something.
  */
-enum sink_result sink_write(const void *batch);
+enum sink_result sink_write(const void *batch, bool may_wait);
 
 /* A forked child: lets go of its parent's pipe. */
 void sink_close(void);

@@ -50,7 +50,7 @@ tell_spawn(int pid, bool is_followed)
 static void
 before_exec(const struct environment *environment)
 {
-    if (process_is_unknown_child())
+    if (process_birth() != PROCESS_KNOWN)
         return;
     if (!process_is_ours()) {
         tell_spawn(raw_getpid(), environment->is_followed);
@@ -69,7 +69,8 @@ execve(const char *path, char *const argv[], char *const envp[])
 {
     real_resolve();
     struct environment environment = environment_for(path, envp);
-    before_exec(&environment);
+    if (environment_is_runnable(path))
+        before_exec(&environment);
     const int result = real.execve(path, argv, environment.variables);
     environment_release(&environment);
     return result;
@@ -86,9 +87,10 @@ execvpe(const char *file, char *const argv[], char *const envp[])
 {
     real_resolve();
     char path[PATH_BYTES];
-    struct environment environment =
-        environment_for(environment_find(file, path, sizeof(path)), envp);
-    before_exec(&environment);
+    const char *found = environment_find(file, path, sizeof(path));
+    struct environment environment = environment_for(found, envp);
+    if (environment_is_runnable(found))
+        before_exec(&environment);
     const int result = real.execvpe(file, argv, environment.variables);
     environment_release(&environment);
     return result;
@@ -221,8 +223,10 @@ posix_spawn(pid_t *pid, const char *path,
             char *const envp[])
 {
     real_resolve();
+    const int saved_errno = errno;
     struct environment environment = environment_for(path, envp);
     pid_t child = 0;
+    errno = saved_errno;
     const int error = real.posix_spawn(&child, path, actions, attributes, argv,
                                        environment.variables);
     environment_release(&environment);
@@ -241,10 +245,12 @@ posix_spawnp(pid_t *pid, const char *file,
              char *const envp[])
 {
     real_resolve();
+    const int saved_errno = errno;
     char path[PATH_BYTES];
     struct environment environment =
         environment_for(environment_find(file, path, sizeof(path)), envp);
     pid_t child = 0;
+    errno = saved_errno;
     const int error = real.posix_spawnp(&child, file, actions, attributes, argv,
                                         environment.variables);
     environment_release(&environment);

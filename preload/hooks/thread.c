@@ -1,30 +1,39 @@
 /*
- * Threads. Their ends are noticed by a destructor (guard.c); their births are
- * told by the creator, for glibc puts a thread's control block, whose address
- * a pthread_t is, at the top of its stack.
+ * Threads under a real-time policy, which may never be made to wait: who asks
+ * for one is noted, so that nobody needs to ask the kernel later, when a
+ * sandbox may forbid it. A thread's start and end are noticed by guard.c.
  */
-#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
-#include "preload/guard.h"
+#include "preload/process.h"
 #include "preload/real.h"
-#include "preload/record.h"
 
 EXPORT int
 pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                void *(*start)(void *), void *argument)
 {
+    int policy = SCHED_OTHER;
     real_resolve();
-    const int error = real.pthread_create(thread, attributes, start, argument);
-    if (error != 0)
-        return error;
+    if (attributes != NULL &&
+        pthread_attr_getschedpolicy(attributes, &policy) == 0)
+        process_note_policy(policy);
+    return real.pthread_create(thread, attributes, start, argument);
+}
 
-    const int saved_errno = errno;
-    struct thread *me = guard_enter(1);
-    if (me != NULL) {
-        record_thread(me, (uint64_t)*thread);
-        guard_leave(me);
-    }
-    errno = saved_errno;
-    return error;
+EXPORT int
+pthread_setschedparam(pthread_t thread, int policy,
+                      const struct sched_param *parameters)
+{
+    real_resolve();
+    process_note_policy(policy);
+    return real.pthread_setschedparam(thread, policy, parameters);
+}
+
+EXPORT int
+sched_setscheduler(pid_t pid, int policy, const struct sched_param *parameters)
+{
+    real_resolve();
+    process_note_policy(policy);
+    return real.sched_setscheduler(pid, policy, parameters);
 }

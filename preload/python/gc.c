@@ -83,6 +83,8 @@ info_number(PyObject *info, PyObject *key)
 {
     PyObject *value = api.PyDict_GetItem(info, key);
     const long long number = value == NULL ? 0 : api.PyLong_AsLongLong(value);
+    if (number == -1)
+        api.PyErr_Clear(); /* somebody else called us, with what is no number */
     return number < 0 ? 0 : (uint64_t)number;
 }
 

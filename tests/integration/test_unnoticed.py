@@ -46,7 +46,12 @@ def test_output_and_status():
     """Output and exit status are those of a bare run"""
     points = []
     python = chain.some_python().path
+    target = chain.chain.target
     commands = COMMANDS + [
+        ("threads in a child nobody knows", (target("fork_then_thread"),), b""),
+        ("handles that threads give back", (target("handle_in_job"),), b""),
+        ("no environment at all", (target("no_environment"),), b""),
+        ("a sandbox that kills", (target("sandbox"),), b""),
         ("a Python program", (python, "-c", PYTHON_TALKS, "--help", "-o"),
          b"given"),
         ("a Python that fails", (python, "-c", "1/0"), b""),

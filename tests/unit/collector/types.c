@@ -1,7 +1,4 @@
-/*
- * Objects of a child that lays out pools and types as an interpreter does, and
- * what a census says of them.
- */
+/* Types of a child that lays out objects as an interpreter does. */
 #include "collector/census/types.h"
 
 #include <stdlib.h>
@@ -328,9 +325,9 @@ lay_strings(void *context)
 {
     (void)context;
     lay_types();
-    interpreter_lay_type(slot(OTHER),
-                         &(struct interpreter_type){slot(TYPE), "str", 72, 0,
-                                                    CPYTHON_TYPE_UNICODE});
+    const struct interpreter_type str = {slot(TYPE), "str", 72, 0,
+                                         CPYTHON_TYPE_UNICODE};
+    interpreter_lay_type(slot(OTHER), &str);
     lay_objects(0, 64, 5, 0, slot(OTHER));
     lay_objects(1, 48, 7, 0, slot(OTHER));
 }
@@ -341,7 +338,7 @@ Test(types, a_str_of_ascii_is_shorter_than_its_type)
     CHECK_TYPE(census, "str", 5, 5 * 64);
     CHECK_TYPE(census, "(raw)", 7, 7 * 48);
     census_destroy(census);
-    version.minor = 12; /* its head became shorter, too */
+    version.minor = 12;
     census = census_of(lay_strings);
     CHECK_TYPE(census, "str", 12, 5 * 64 + 7 * 48);
     census_destroy(census);
@@ -353,8 +350,7 @@ lay_untracked(void *context)
     (void)context;
     lay_types();
     lay_objects(0, 64, 10, 16, slot(LIST));
-    for (uint32_t i = 0; i < 10;
-         i++) /* it was a float, and has no references */
+    for (uint32_t i = 0; i < 10; i++) /* each was a float */
         interpreter_put(interpreter_block(heap, 64, i), 8,
                         (uintptr_t)slot(FLOAT));
 }

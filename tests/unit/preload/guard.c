@@ -226,7 +226,8 @@ Test(guard, a_thread_that_ends_gives_its_buffer_back)
         check_eq(shared_buffer(indices[i])->owner_tid, 0);
         check_eq(memory_sink->n_batches, i + 1); /* its tail was sent */
     }
-    check_eq(shared_buffer(indices[0])->n_events, countof(indices));
+    /* Each told who it is, and its one event. */
+    check_eq(shared_buffer(indices[0])->n_events, 2 * countof(indices));
 }
 
 static pthread_key_t late_key;
@@ -262,7 +263,7 @@ Test(guard, what_a_thread_tells_after_its_end_goes_to_the_common_buffer)
     pthread_create(&thread, NULL, end_late, &index);
     pthread_join(thread, NULL);
     check_eq(shared_buffer(index)->owner_tid, 0);
-    check_eq(shared_buffer(index)->n_events, 1);
+    check_eq(shared_buffer(index)->n_events, 2);
     check_eq(shared_buffer(0)->n_events, 1);
     check_eq(shared_buffer(0)->owner_tid, 0);
     check_eq(counters_of(WIRE_CALLER_NATIVE).deaths, 1);
@@ -295,7 +296,7 @@ Test(guard, every_event_of_every_thread_is_written_or_counted_as_lost)
     uint64_t n_written = 0;
     for (uint32_t i = 0; i < shared_header()->n_buffers; i++)
         n_written += shared_buffer(i)->n_events;
-    check_eq(n_written + lost_events(), THREADS * EVENTS);
+    check_eq(n_written + lost_events(), THREADS * (1 + EVENTS));
     check_eq(counters_of(WIRE_CALLER_NATIVE).births, THREADS * EVENTS);
     check_eq(counters_of(WIRE_CALLER_NATIVE).birth_bytes,
              THREADS * EVENTS * 10);
@@ -321,11 +322,12 @@ in_child(int (*run)(void))
 static int
 first_event_of_child(void)
 {
-    if (!process_is_unknown_child() || process_is_ours() ||
+    if (process_birth() == PROCESS_KNOWN || process_is_ours() ||
         memory_sink->n_hellos != 1)
         return 1;
     struct thread *thread = guard_enter(1);
-    if (thread == NULL || process_is_unknown_child() || !process_is_ours())
+    if (thread == NULL || process_birth() == PROCESS_UNKNOWN ||
+        !process_is_ours())
         return 2;
     record_death(thread, 1, 2, 3);
     guard_leave(thread);
@@ -367,7 +369,8 @@ static int
 silent_child(void)
 {
     guard_count_birth(0, 10);
-    return memory_sink->n_hellos == 1 && process_is_unknown_child() ? 0 : 1;
+    return memory_sink->n_hellos == 1 && process_birth() == PROCESS_UNKNOWN ? 0
+                                                                            : 1;
 }
 
 Test(guard, a_child_that_does_nothing_stays_unknown)
@@ -438,7 +441,7 @@ Test(guard, a_child_that_nobody_told_of_is_found_all_the_same)
     guard_leave(enter(1));
     const pid_t pid = fork();
     if (pid == 0) {
-        const bool was_unknown = process_is_unknown_child();
+        const bool was_unknown = process_birth() == PROCESS_UNKNOWN;
         struct thread *thread = guard_enter(1);
         _exit(was_unknown && thread != NULL && memory_sink->n_hellos == 2
                   ? child_without_handlers()

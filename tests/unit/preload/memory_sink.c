@@ -38,8 +38,9 @@ sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
 }
 
 enum sink_result
-sink_write(const void *batch)
+sink_write(const void *batch, bool may_wait)
 {
+    (void)may_wait;
     const unsigned n =
         __atomic_fetch_add(&memory_sink->n_batches, 1, __ATOMIC_RELAXED);
     memcpy(memory_sink->batches[n % MEMORY_SINK_BATCHES], batch,
