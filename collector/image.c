@@ -33,15 +33,17 @@ static void
 on_unmap(void *context, const struct wire_unmap *unmap)
 {
     const struct image *image = context;
-    arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
+    if (image->hello.python_text.n_bytes != 0)
+        arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
 }
 
 static void
 on_remap(void *context, const struct wire_remap *remap)
 {
     const struct image *image = context;
-    arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
-                 remap->old_bytes);
+    if (image->hello.python_text.n_bytes != 0)
+        arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
+                     remap->old_bytes);
 }
 
 static void

@@ -151,6 +151,11 @@ on_asked(void *context, struct connection *connection,
         set_mark(collector, connection, request);
         break;
     case CONTROL_ENDED:
+        if (!rendezvous_is_adopted(connection)) {
+            rendezvous_reply(connection, CONTROL_MALFORMED,
+                             "only the launcher may say so", 0, now_us);
+            break;
+        }
         roster_set_exit(collector->roster, request->pid, request->status);
         note_end(collector);
         collector->ending = connection;
@@ -285,13 +290,21 @@ refuse(const struct options *options, const char *what, const char *why)
     errx(EXIT_FAILURE, "%s: %s", what, why);
 }
 
-/* Without a launcher the output is a directory, and the file gets a name. */
+/*
+ * Without a launcher the output is a directory, and the file gets a name: in a
+ * container each collector has the same pid as the one before.
+ */
 static char *
 recording_path(const struct options *options)
 {
     if (options->launcher >= 0)
         return xstrdup(options->output);
-    return xasprintf("%s/residue.%d.rec", options->output, getpid());
+    char *path = xasprintf("%s/residue.%d.rec", options->output, getpid());
+    for (unsigned i = 1; access(path, F_OK) == 0; i++) {
+        free(path);
+        path = xasprintf("%s/residue.%d.%u.rec", options->output, getpid(), i);
+    }
+    return path;
 }
 
 static void

@@ -550,6 +550,7 @@ note_death(struct process *process)
     put_ticks(process, process->timeline.rows, is_done);
     process->end_us = (int64_t)process->closed_us;
     registry_leave(process->proc.pid);
+    proc_close(&process->proc);
     image_shed(process->image);
     put_row(process);
 }
@@ -564,8 +565,11 @@ process_tick(struct process *process)
             note_death(process);
         return;
     }
+    const bool is_dead =
+        process->proc.pidfd >= 0 && !proc_is_alive(&process->proc);
     drain(process);
-    if (!image->is_open) {
+    /* A child that has told nothing yet may hold the pipe of the dead. */
+    if (!image->is_open || is_dead) {
         close_stream(process);
         return;
     }
@@ -606,6 +610,7 @@ process_is_over(const struct process *process)
 {
     if (process->image->is_open || process->image->n_jobs != 0)
         return false;
-    return !proc_is_alive(&process->proc) ||
+    return process->end_us != RECORDING_UNKNOWN ||
+           !proc_is_alive(&process->proc) ||
            now_us(process) - process->closed_us > SILENCE_US;
 }

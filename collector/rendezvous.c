@@ -41,6 +41,8 @@ struct rendezvous {
     struct watch watch;
     struct connection *connections;
     unsigned n_connections;
+    int spare; /* a descriptor for the moment when there are no others */
+    bool has_complained;
     char path[108];
 };
 
@@ -226,6 +228,12 @@ welcome(struct connection *connection, struct datagram *datagram)
 
 /* ---- requests ---------------------------------------------------------- */
 
+bool
+rendezvous_is_adopted(const struct connection *connection)
+{
+    return connection->is_adopted;
+}
+
 void
 rendezvous_reply(struct connection *connection, enum control_status status,
                  const char *text, unsigned count, uint64_t t_us)
@@ -253,6 +261,8 @@ ask(struct connection *connection, const struct datagram *datagram)
         &connection->rendezvous->listener;
     struct control_request request;
     connection->is_answering = true;
+    if (!connection->is_adopted) /* one request, and nothing behind it */
+        loop_remove(connection->rendezvous->loop, &connection->watch);
     if (datagram->n_bytes != sizeof(request)) {
         rendezvous_reply(connection, CONTROL_MALFORMED, "no such request", 0,
                          0);
@@ -283,8 +293,10 @@ on_datagram(void *context)
             loop_remove(rendezvous->loop, &connection->watch);
         return;
     }
-    if (datagram.n_bytes == 0)
+    if (datagram.n_bytes == 0 || connection->is_answering) {
+        close_fds(&datagram);
         return;
+    }
     uint32_t magic = 0;
     if (datagram.n_bytes >= sizeof(magic))
         memcpy(&magic, datagram.bytes, sizeof(magic));
@@ -319,6 +331,21 @@ connect_to(struct rendezvous *rendezvous, int fd)
     return connection;
 }
 
+/* No descriptor is left for who knocks: it gets the one kept for that. */
+static void
+turn_away(struct rendezvous *rendezvous)
+{
+    close(rendezvous->spare);
+    const int fd = accept4(rendezvous->watch.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    rendezvous->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (!rendezvous->has_complained)
+        warnx("there are no descriptors left: processes from now on are "
+              "not recorded");
+    rendezvous->has_complained = true;
+}
+
 static void
 on_newcomer(void *context)
 {
@@ -326,6 +353,10 @@ on_newcomer(void *context)
     for (;;) {
         const int fd = accept4(rendezvous->watch.fd, NULL, NULL,
                                SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+            turn_away(rendezvous);
+            return;
+        }
         if (fd < 0)
             return;
         if (rendezvous->n_connections >= MOST_CONNECTIONS)
@@ -412,6 +443,7 @@ rendezvous_open(struct loop *loop, const char *path,
     struct rendezvous *rendezvous = xcalloc(1, sizeof(*rendezvous));
     rendezvous->loop = loop;
     rendezvous->listener = *listener;
+    rendezvous->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     strcpy(rendezvous->path, path);
     rendezvous->watch = (struct watch){
         .fd = fd,
@@ -421,6 +453,7 @@ rendezvous_open(struct loop *loop, const char *path,
     if (!loop_add(loop, &rendezvous->watch)) {
         snprintf(why, n_bytes, "%s", strerror(errno));
         close(fd);
+        close(rendezvous->spare);
         free(rendezvous);
         return NULL;
     }
@@ -436,6 +469,7 @@ rendezvous_close(struct rendezvous *rendezvous)
         hang_up(rendezvous->connections);
     loop_remove(rendezvous->loop, &rendezvous->watch);
     close(rendezvous->watch.fd);
+    close(rendezvous->spare);
     unlink(rendezvous->path);
     free(rendezvous);
 }

@@ -41,6 +41,8 @@ void rendezvous_close(struct rendezvous *rendezvous);
 void rendezvous_adopt(struct rendezvous *rendezvous, int fd,
                       void (*gone)(void *context));
 
+bool rendezvous_is_adopted(const struct connection *connection);
+
 /* Closes connections that have been silent for long. Every 100 ms. */
 void rendezvous_tick(struct rendezvous *rendezvous);
 

@@ -18,7 +18,13 @@
 
 #include "include/xalloc.h"
 
-enum { PAGE = 4096, PIPE_BYTES = 1024 * 1024 };
+enum {
+    PAGE = 4096,
+    PIPE_BYTES = 1024 * 1024,
+    MOST_READS = 64, /* of 64 KiB, before others have their turn */
+};
+
+enum drained { DRAINED_FOR_NOW, DRAINED_IN_PART, DRAINED_TO_END };
 
 /* How far one buffer has been read. */
 struct reader {
@@ -212,11 +218,13 @@ copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
         (off_t)(1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES;
     struct wire_batch batch;
     struct wire_buffer_head head;
-    if (pread(source->shared, bytes, WIRE_BATCH_BYTES, place) !=
+    /* The length before what it spans: it may grow while we read. */
+    if (pread(source->shared, &batch, sizeof(batch), place) != sizeof(batch) ||
+        pread(source->shared, bytes, WIRE_BATCH_BYTES, place) !=
             WIRE_BATCH_BYTES ||
         !read_head(source, buffer, &head))
         return false;
-    memcpy(&batch, bytes, sizeof(batch));
+    memcpy(bytes, &batch, sizeof(batch));
     return batch.sequence == sequence && batch.buffer == buffer &&
            head.sequence < sequence + WIRE_BATCHES;
 }
@@ -267,20 +275,22 @@ take_sent(struct source *source, const void *bytes,
         read_batch(source, bytes, true, handler);
 }
 
-/* Whole batches from the pipe. False: its other end is closed. */
-static bool
+/*
+ * Whole batches from the pipe, but no more than a few times what it holds: a
+ * writer that is faster than we are does not keep us from everybody else.
+ */
+static enum drained
 drain_pipe(struct source *source, const struct decode_handler *handler)
 {
     char bytes[16 * WIRE_BATCH_BYTES];
-    while (source->is_sound) {
+    for (unsigned i = 0; i < MOST_READS && source->is_sound; i++) {
         const ssize_t n = read(source->pipe, bytes, sizeof(bytes));
         if (n == 0)
-            return false;
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            return errno == EAGAIN;
-        }
+            return DRAINED_TO_END;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? DRAINED_FOR_NOW : DRAINED_TO_END;
         /* Writes are whole batches, and so is what a read finds. */
         if (n % WIRE_BATCH_BYTES != 0) {
             source->is_sound = false;
@@ -289,16 +299,18 @@ drain_pipe(struct source *source, const struct decode_handler *handler)
         for (ssize_t at = 0; at < n && source->is_sound; at += WIRE_BATCH_BYTES)
             take_sent(source, bytes + at, handler);
     }
-    return false;
+    return source->is_sound ? DRAINED_IN_PART : DRAINED_TO_END;
 }
 
 bool
 source_drain(struct source *source, const struct decode_handler *handler)
 {
-    const bool is_open = drain_pipe(source, handler);
+    const enum drained drained = drain_pipe(source, handler);
+    if (drained == DRAINED_IN_PART)
+        return true; /* what the memory shows comes after the rest */
     for (uint32_t i = 0; i < n_buffers(source) && source->is_sound; i++)
         drain_buffer(source, i, handler);
-    return is_open && source->is_sound;
+    return drained == DRAINED_FOR_NOW && source->is_sound;
 }
 
 struct source_totals

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uthash.h>
 
 #include "include/xalloc.h"
@@ -28,6 +29,9 @@ struct mapping {
 
 struct arenas {
     struct mapping *mappings; /* by start; the dead ones too */
+    struct mapping **living;  /* ascending by start */
+    size_t n_living;
+    size_t capacity;
     size_t n_dead;
     uint64_t last_birth_stamp; /* of an arena */
 };
@@ -54,8 +58,48 @@ arenas_destroy(struct arenas *arenas)
     struct mapping *next;
     HASH_ITER(hh, arenas->mappings, mapping, next)
     forget(arenas, mapping);
+    free(arenas->living);
     free(arenas);
 }
+
+/* ---- the living -------------------------------------------------------- */
+
+/* The index of the first that starts at or behind an address. */
+static size_t
+first_living(const struct arenas *arenas, uint64_t start)
+{
+    size_t low = 0;
+    size_t high = arenas->n_living;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (arenas->living[middle]->start < start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void
+enlist(struct arenas *arenas, struct mapping *mapping)
+{
+    const size_t at = first_living(arenas, mapping->start);
+    XGROW(arenas->living, arenas->capacity, arenas->n_living);
+    memmove(&arenas->living[at + 1], &arenas->living[at],
+            (arenas->n_living - at) * sizeof(arenas->living[0]));
+    arenas->living[at] = mapping;
+    arenas->n_living++;
+}
+
+static void
+delist(struct arenas *arenas, size_t at)
+{
+    arenas->n_living--;
+    memmove(&arenas->living[at], &arenas->living[at + 1],
+            (arenas->n_living - at) * sizeof(arenas->living[0]));
+}
+
+/* ---- sizes ------------------------------------------------------------- */
 
 static bool
 is_arena_size(uint64_t n_bytes)
@@ -86,6 +130,7 @@ arenas_clone(const struct arenas *arenas, uint64_t stamp)
         *copy = *mapping;
         copy->death_stamp = 0;
         HASH_ADD(hh, clone->mappings, start, sizeof(copy->start), copy);
+        enlist(clone, copy);
         if (is_arena_size(copy->n_bytes) &&
             copy->birth_stamp > clone->last_birth_stamp)
             clone->last_birth_stamp = copy->birth_stamp;
@@ -113,12 +158,14 @@ add(struct arenas *arenas, uint64_t start)
 }
 
 /* Its death has come before its birth, by another thread's batch. */
-static struct mapping *
-add_unborn(struct arenas *arenas, uint64_t start, uint64_t n_bytes)
+static void
+add_unborn(struct arenas *arenas, uint64_t stamp, uint64_t start,
+           uint64_t n_bytes)
 {
     struct mapping *mapping = add(arenas, start);
     mapping->n_bytes = n_bytes;
-    return mapping;
+    mapping->death_stamp = stamp;
+    arenas->n_dead++;
 }
 
 /* The dead are kept only for events that come late. */
@@ -148,10 +195,12 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
     struct mapping *mapping = find(arenas, start);
     if (mapping == NULL) {
         mapping = add(arenas, start);
+        enlist(arenas, mapping);
     } else if (mapping->death_stamp > stamp || mapping->birth_stamp > stamp) {
         return; /* it has died since */
-    } else {
-        arenas->n_dead -= mapping->death_stamp != 0;
+    } else if (mapping->death_stamp != 0) {
+        arenas->n_dead--;
+        enlist(arenas, mapping);
     }
     *mapping = (struct mapping){
         .start = start,
@@ -162,42 +211,47 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
     };
 }
 
-static void
-die(struct arenas *arenas, struct mapping *mapping, uint64_t stamp)
+/* False: it was born later. */
+static bool
+die(struct arenas *arenas, size_t at, uint64_t stamp)
 {
-    if (mapping->birth_stamp > stamp || mapping->death_stamp > stamp)
-        return;
-    arenas->n_dead += mapping->death_stamp == 0;
+    struct mapping *mapping = arenas->living[at];
+    if (mapping->birth_stamp > stamp)
+        return false;
     mapping->death_stamp = stamp;
+    arenas->n_dead++;
+    delist(arenas, at);
+    return true;
 }
 
 static void
 die_where_touched(struct arenas *arenas, uint64_t stamp, uint64_t start,
                   uint64_t n_bytes)
 {
-    struct mapping *mapping;
-    struct mapping *next;
-    HASH_ITER(hh, arenas->mappings, mapping, next)
-    {
-        if (mapping->start < start + n_bytes &&
-            start < mapping->start + mapping->n_bytes)
-            die(arenas, mapping, stamp);
+    const uint64_t reach = CPYTHON_HUGE_ARENA;
+    size_t i = first_living(arenas, start < reach ? 0 : start - reach);
+    while (i < arenas->n_living && arenas->living[i]->start < start + n_bytes) {
+        const struct mapping *mapping = arenas->living[i];
+        if (start >= mapping->start + mapping->n_bytes ||
+            !die(arenas, i, stamp))
+            i++;
     }
 }
+
+static_assert((int)LARGEST_CHUNK <= (int)CPYTHON_HUGE_ARENA,
+              "nothing that we know reaches further");
 
 void
 arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
              uint64_t n_bytes)
 {
     struct mapping *mapping = find(arenas, start);
-    if (mapping != NULL && mapping->n_bytes == n_bytes) {
-        die(arenas, mapping, stamp);
-    } else {
-        die_where_touched(arenas, stamp, start, n_bytes);
-        if (mapping == NULL &&
-            (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
-            die(arenas, add_unborn(arenas, start, n_bytes), stamp);
-    }
+    if (mapping != NULL && mapping->death_stamp != 0 &&
+        stamp > mapping->death_stamp)
+        mapping->death_stamp = stamp; /* its birth in between comes late */
+    die_where_touched(arenas, stamp, start, n_bytes);
+    if (mapping == NULL && (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
+        add_unborn(arenas, stamp, start, n_bytes);
     bury(arenas);
 }
 
@@ -207,10 +261,8 @@ size_t
 arenas_count(const struct arenas *arenas)
 {
     size_t n = 0;
-    struct mapping *mapping;
-    struct mapping *next;
-    HASH_ITER(hh, arenas->mappings, mapping, next)
-    n += mapping->death_stamp == 0 && is_arena_size(mapping->n_bytes);
+    for (size_t i = 0; i < arenas->n_living; i++)
+        n += is_arena_size(arenas->living[i]->n_bytes);
     return n;
 }
 
@@ -229,49 +281,33 @@ was_low(const struct mapping *mapping, uint64_t now_us)
             now_us - mapping->last_high_us >= LONG_LOW_US);
 }
 
-static int
-compare_starts(const void *left, const void *right)
-{
-    const struct mapping *a = *(const struct mapping *const *)left;
-    const struct mapping *b = *(const struct mapping *const *)right;
-    return (a->start > b->start) - (a->start < b->start);
-}
-
 /*
- * The living, ascending. Where two overlap (a system call that no hook sees has
- * unmapped one) the younger is true.
+ * The living without overlaps. Where two do (a system call that no hook sees
+ * has unmapped one) the younger is true.
  */
 static size_t
-sort_living(const struct arenas *arenas, const struct mapping **living)
+choose_living(const struct arenas *arenas, const struct mapping **chosen)
 {
     size_t n = 0;
-    struct mapping *mapping;
-    struct mapping *next;
-    HASH_ITER(hh, arenas->mappings, mapping, next)
-    {
-        if (mapping->death_stamp == 0)
-            living[n++] = mapping;
-    }
-    qsort(living, n, sizeof(living[0]), compare_starts);
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < arenas->n_living; i++) {
+        const struct mapping *mapping = arenas->living[i];
         const bool overlaps =
-            kept != 0 && living[kept - 1]->start + living[kept - 1]->n_bytes >
-                             living[i]->start;
+            n != 0 &&
+            chosen[n - 1]->start + chosen[n - 1]->n_bytes > mapping->start;
         if (!overlaps)
-            living[kept++] = living[i];
-        else if (living[i]->birth_stamp > living[kept - 1]->birth_stamp)
-            living[kept - 1] = living[i];
+            chosen[n++] = mapping;
+        else if (mapping->birth_stamp > chosen[n - 1]->birth_stamp)
+            chosen[n - 1] = mapping;
     }
-    return kept;
+    return n;
 }
 
 struct census_candidate *
 arenas_candidates(const struct arenas *arenas, uint64_t now_us, size_t *n)
 {
     const struct mapping **living =
-        xcalloc(HASH_COUNT(arenas->mappings), sizeof(const struct mapping *));
-    *n = sort_living(arenas, living);
+        xcalloc(arenas->n_living, sizeof(const struct mapping *));
+    *n = choose_living(arenas, living);
     struct census_candidate *candidates = xcalloc(*n, sizeof(*candidates));
     for (size_t i = 0; i < *n; i++) {
         candidates[i] = (struct census_candidate){

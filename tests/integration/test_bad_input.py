@@ -340,6 +340,32 @@ def test_garbage_on_the_socket():
         same("exit status", live.end(), 0)
 
 
+def request(kind):
+    """One request to a collector (include/control.h)."""
+    return struct.pack("<IHHii", 0x63647372, 1, kind, 0, 0).ljust(1040, b"\0")
+
+
+def test_more_than_one_request():
+    """A connection asks once; what comes behind its request is not read"""
+    mark, ended = 1, 3
+    with Live(chain.some_python().path, "-c",
+              "import os; os.write(1, b'x\\n'); os.read(0, 1)") as live:
+        live.line()
+        path = socket_of(live)
+        for first, second in ((mark, request(mark)), (mark, b"garbage"),
+                              (ended, b"garbage"), (ended, request(ended))):
+            asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            asking.connect(path)
+            asking.send(request(first))
+            try:
+                asking.send(second)
+            except OSError:
+                pass  # it was answered already
+            live.mark("after %d" % first)
+            asking.close()
+        same("exit status", live.end(), 0)
+
+
 def test_garbage_on_the_pipe():
     """A stream that makes no sense ends that stream and nothing else"""
     program = """

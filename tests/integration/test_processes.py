@@ -98,6 +98,40 @@ def forked(interpreter):
     return "%d arenas cloned" % after[1]["arenas"]["count"]
 
 
+def test_a_fork_at_once():
+    """A child has what its parent mapped a moment before the fork"""
+    program = ("import os\n"
+               "kept = [[i] for i in range(200000)]\n"
+               "child = os.fork()\n"
+               "bytearray(4096)\n"
+               "if child == 0:\n"
+               "    os.write(1, b'forked\\n'); os.read(0, 1); os._exit(0)\n"
+               "os.waitpid(child, 0)\n")
+    with Live(chain.some_python().path, "-c", program) as live:
+        live.line()
+        live.mark("forked")
+        parent, child = stats(live.recording, "forked")["processes"]
+        live.end()
+    same("arenas", child["arenas"]["count"], parent["arenas"]["count"])
+    if child["ledger"]["python_live"] < 200000 * 56:
+        raise AssertionError("the child has %d live bytes" %
+                             child["ledger"]["python_live"])
+
+
+def test_an_end_that_was_an_exec():
+    """The end of an image that was replaced is not that of its process"""
+    program = ("import os, sys\n"
+               "os.execv(sys.executable, [sys.executable, '-c',\n"
+               "    'import os, time; kept = [[i] for i in range(200000)];'\n"
+               "    'time.sleep(1.5); os.kill(os.getpid(), 9)'])\n")
+    result, recording = record(chain.some_python().path, "-c", program)
+    same("exit status", result.returncode, 137)
+    one, = processes(recording)
+    if one["census"]["kind"] == "end" or \
+            one["ledger"]["python_live"] < 200000 * 56:
+        raise AssertionError("%r: %r" % (one["census"], one["ledger"]))
+
+
 def test_a_fork_clones():
     """A forked child has its parent's heap"""
     return on_every_interpreter(forked)
