@@ -30,6 +30,7 @@ struct process {
     int64_t exit_status;
     int64_t vm_hwm_bytes;
     struct timeline timeline;
+    struct recording_process row; /* as it was put last */
     struct schedule schedule;
     uint64_t rss_bytes;        /* at the last tick */
     uint64_t closed_us;        /* when the image's pipe closed */
@@ -103,34 +104,36 @@ put_row(struct process *process)
     const struct wire_counters python =
         add_counters(totals.counters[WIRE_CALLER_PYTHON],
                      &past->counters[WIRE_CALLER_PYTHON]);
-    recording_put_process(
-        process->world->recording,
-        &(struct recording_process){
-            .id = process->id,
-            .pid = process->proc.pid,
-            .ns_pid = hello->pid,
-            .ppid = hello->parent_pid,
-            .parent = process->parent_id,
-            .exe = process->exe,
-            .command = process->command,
-            .python =
-                hello->python_version[0] == '\0' ? NULL : hello->python_version,
-            .note = process->note,
-            .start_us = process->start_us,
-            .end_us = process->end_us,
-            .exit_status = process->exit_status,
-            .vm_hwm_bytes = process->vm_hwm_bytes,
-            .births = moment.births,
-            .deaths = moment.deaths,
-            .live_blocks = moment.live_blocks,
-            .live_bytes = moment.live_bytes,
-            .python_births = (int64_t)python.births,
-            .python_deaths = (int64_t)python.deaths,
-            .lost_events = (int64_t)(past->lost_events + totals.lost_events),
-            .lost_batches = (int64_t)(past->lost_batches + totals.lost_batches),
-            .census_cpu_us = (int64_t)process->census_cpu_us,
-            .census_read_bytes = (int64_t)process->census_read_bytes,
-        });
+    const struct recording_process row = {
+        .id = process->id,
+        .pid = process->proc.pid,
+        .ns_pid = hello->pid,
+        .ppid = hello->parent_pid,
+        .parent = process->parent_id,
+        .exe = process->exe,
+        .command = process->command,
+        .python =
+            hello->python_version[0] == '\0' ? NULL : hello->python_version,
+        .note = process->note,
+        .start_us = process->start_us,
+        .end_us = process->end_us,
+        .exit_status = process->exit_status,
+        .vm_hwm_bytes = process->vm_hwm_bytes,
+        .births = moment.births,
+        .deaths = moment.deaths,
+        .live_blocks = moment.live_blocks,
+        .live_bytes = moment.live_bytes,
+        .python_births = (int64_t)python.births,
+        .python_deaths = (int64_t)python.deaths,
+        .lost_events = (int64_t)(past->lost_events + totals.lost_events),
+        .lost_batches = (int64_t)(past->lost_batches + totals.lost_batches),
+        .census_cpu_us = (int64_t)process->census_cpu_us,
+        .census_read_bytes = (int64_t)process->census_read_bytes,
+    };
+    if (memcmp(&row, &process->row, sizeof(row)) == 0)
+        return; /* nothing is new of it */
+    process->row = row;
+    recording_put_process(process->world->recording, &row);
 }
 
 static void
@@ -411,6 +414,7 @@ static void
 describe(struct process *process, const struct introduction *introduction)
 {
     const struct wire_hello *hello = &introduction->hello;
+    process->row = (struct recording_process){0}; /* its texts go */
     free(process->exe);
     free(process->command);
     free(process->note);

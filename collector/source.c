@@ -33,6 +33,7 @@ struct reader {
     uint64_t n_events; /* handed over or lost, as the buffer counts them */
     uint64_t lost_events;
     uint64_t lost_batches;
+    struct wire_buffer_head head; /* as the last drain saw it */
 };
 
 struct source {
@@ -251,7 +252,10 @@ drain_buffer(struct source *source, uint32_t buffer,
 {
     struct wire_buffer_head head;
     char bytes[WIRE_BATCH_BYTES];
-    if (!read_head(source, buffer, &head) || head.sequence == 0)
+    if (!read_head(source, buffer, &head))
+        return;
+    reader_of(source, buffer)->head = head;
+    if (head.sequence == 0)
         return;
     if (head.sequence > WIRE_MAX_SEQUENCE) {
         source->is_sound = false;
@@ -314,26 +318,21 @@ source_drain(struct source *source, const struct decode_handler *handler)
 }
 
 struct source_totals
-source_totals(struct source *source)
+source_totals(const struct source *source)
 {
     struct source_totals totals = {0};
-    for (uint32_t i = 0; i < n_buffers(source); i++) {
-        struct wire_buffer_head head;
-        if (!read_head(source, i, &head))
-            continue;
+    for (size_t i = 0; i < source->n_readers; i++) {
+        const struct reader *reader = &source->readers[i];
         for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
-            const struct wire_counters *part = &head.counters[caller];
+            const struct wire_counters *part = &reader->head.counters[caller];
             struct wire_counters *sum = &totals.counters[caller];
             sum->births += part->births;
             sum->birth_bytes += part->birth_bytes;
             sum->deaths += part->deaths;
             sum->death_bytes += part->death_bytes;
         }
-        totals.lost_events += head.lost_events;
-        if (i < source->n_readers) {
-            totals.lost_events += source->readers[i].lost_events;
-            totals.lost_batches += source->readers[i].lost_batches;
-        }
+        totals.lost_events += reader->head.lost_events + reader->lost_events;
+        totals.lost_batches += reader->lost_batches;
     }
     return totals;
 }

@@ -42,7 +42,8 @@ uint64_t source_shared_inode(const struct source *source);
 bool source_drain(struct source *source, const struct decode_handler *handler);
 bool source_is_sound(const struct source *source);
 
-struct source_totals source_totals(struct source *source);
+/* As the last drain saw them. */
+struct source_totals source_totals(const struct source *source);
 
 /* ---- the moment called end; from any thread -------------------------- */
 

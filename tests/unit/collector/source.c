@@ -69,6 +69,7 @@ check_heard(uint64_t from, uint64_t to)
 static void
 check_lost(uint64_t events, uint64_t batches)
 {
+    source_drain(source, &handler);
     const struct source_totals totals = source_totals(source);
     check_eq(totals.lost_events, events);
     check_eq(totals.lost_batches, batches);
@@ -275,6 +276,7 @@ Test(source, counters_of_all_buffers_add_up)
                 .death_bytes = 500 + caller,
             };
     }
+    source_drain(source, &handler);
     const struct source_totals totals = source_totals(source);
     for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
         check_eq(totals.counters[caller].births, 4 * (10 + caller));
