@@ -80,6 +80,10 @@ main(int argc, char **argv)
         return EXIT_BAD_USAGE;
     }
     const char *name = argv[1];
+    if (strcmp(name, "help") == 0 && argc > 2 && find_verb(argv[2]) != NULL) {
+        char *const asking[] = {argv[2], "--help", NULL};
+        return find_verb(argv[2])->run(2, (char **)asking);
+    }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
         strcmp(name, "help") == 0) {
         print_help(stdout);

@@ -251,8 +251,13 @@ put_process(struct json *json, struct query *query,
     put_types(json, query, &census);
     json_null(json, "sites");
     json_null(json, "never_returned");
-    put_gc(json, query, process->id);
-    put_counters(json, process);
+    if (strcmp(query_moment(query), "end") == 0)
+        put_gc(json, query, process->id);
+    else
+        json_null(json, "gc"); /* only the counts at the end are kept */
+    struct query_process counted = *process;
+    query_count_at(query, &counted, &census);
+    put_counters(json, &counted);
     json_close(json, '}');
 }
 

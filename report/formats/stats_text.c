@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 enum {
     MOST_TYPES = 15,
-    MOST_ROWS = 12, /* of small processes */
+    MOST_ROWS = 12, /* of classes, and of small processes */
 };
 
 static const char *
@@ -18,9 +19,18 @@ base_name(const char *path)
     return path == NULL ? "?" : slash == NULL ? path : slash + 1;
 }
 
+/* A status as a shell counts; beyond 128 it is a signal's number. */
+static void
+put_exit(struct text *text, int64_t status)
+{
+    text_addf(text, " · exit %lld", (long long)status);
+    if (status > 128 && status < 128 + NSIG)
+        text_addf(text, " (%s)", strsignal((int)status - 128));
+}
+
 static void
 put_heading(struct text *text, const struct query_process *process,
-            const struct query_census *census)
+            const struct query_census *census, bool is_at_end)
 {
     char at[UNITS_BYTES];
     char rss[UNITS_BYTES];
@@ -30,7 +40,7 @@ put_heading(struct text *text, const struct query_process *process,
     if (process->python != NULL)
         text_addf(text, " · CPython %s", process->python);
     if (process->exit_status != QUERY_UNKNOWN)
-        text_addf(text, " · exit %lld", (long long)process->exit_status);
+        put_exit(text, process->exit_status);
     text_add(text, "\n");
     if (process->note != NULL)
         text_addf(text, "  note: %s\n", process->note);
@@ -41,9 +51,11 @@ put_heading(struct text *text, const struct query_process *process,
     text_addf(text, "  RSS %s at %s (%s census), peak %s\n",
               units_bytes(rss, census->rss_bytes),
               units_clock(at, census->t_us), census->kind,
-              units_bytes(peak, process->vm_hwm_bytes));
-    if (process->end_us != QUERY_UNKNOWN &&
-        process->end_us - census->t_us > 1000000) {
+              units_bytes(peak, census->rss_bytes > process->vm_hwm_bytes
+                                    ? census->rss_bytes
+                                    : process->vm_hwm_bytes));
+    if (is_at_end && process->end_us != QUERY_UNKNOWN &&
+        strcmp(census->kind, "end") != 0) {
         char age[UNITS_BYTES];
         text_addf(text,
                   "  this census was taken %s before the process ended: what "
@@ -53,19 +65,34 @@ put_heading(struct text *text, const struct query_process *process,
 }
 
 static void
+put_unmeasured(struct text *text, const struct query_census *census)
+{
+    const char *separator = "\n  not measured by this version, and so part of "
+                            "the unexplained:\n    ";
+    for (unsigned i = 0; i < N_CAUSES; i++) {
+        if (census->ledger[i] != QUERY_UNKNOWN)
+            continue;
+        text_addf(text, "%s%s", separator, stats_cause_word(i));
+        separator = ", ";
+    }
+    text_add(text, "\n");
+}
+
+static void
 put_ledger(struct text *text, const struct query_census *census)
 {
     text_add(text, "\n  ledger\n");
     for (unsigned i = 0; i < N_CAUSES; i++) {
         char size[UNITS_BYTES];
         char share[UNITS_BYTES];
-        if (census->ledger[i] == 0)
+        if (census->ledger[i] == 0 || census->ledger[i] == QUERY_UNKNOWN)
             continue;
         text_addf(text, "  %12s %6s  %-22s %s\n",
                   units_bytes(size, census->ledger[i]),
                   units_share(share, census->ledger[i], census->rss_bytes),
                   stats_cause_word(i), stats_cause_meaning(i));
     }
+    put_unmeasured(text, census);
 }
 
 static void
@@ -94,6 +121,21 @@ put_arenas(struct text *text, const struct query_census *census)
                   (long long)census->torn);
 }
 
+static int64_t
+free_bytes_of(const struct query_class *class)
+{
+    return class->free * class->size;
+}
+
+/* Those with most free room first. */
+static int
+compare_free(const void *left, const void *right)
+{
+    const int64_t a = free_bytes_of(left);
+    const int64_t b = free_bytes_of(right);
+    return (a < b) - (a > b);
+}
+
 static void
 put_classes(struct text *text, struct query *query,
             const struct query_census *census)
@@ -101,21 +143,23 @@ put_classes(struct text *text, struct query *query,
     size_t n;
     struct query_class *classes = query_classes(query, census->id, &n);
     if (n != 0)
-        text_add(text, "\n  class      pools        used        free   in "
-                       "use\n");
-    for (size_t i = 0; i < n; i++) {
+        text_add(text, "\n  class      pools        used        free  free "
+                       "bytes\n");
+    qsort(classes, n, sizeof(classes[0]), compare_free);
+    for (size_t i = 0; i < n && i < MOST_ROWS; i++) {
         char pools[UNITS_BYTES];
         char used[UNITS_BYTES];
         char free_blocks[UNITS_BYTES];
-        char share[UNITS_BYTES];
-        text_addf(text, "  %5lld %10s %11s %11s %8s\n",
+        char size[UNITS_BYTES];
+        text_addf(text, "  %5lld %10s %11s %11s %11s\n",
                   (long long)classes[i].size,
                   units_count(pools, classes[i].pools),
                   units_count(used, classes[i].used),
                   units_count(free_blocks, classes[i].free),
-                  units_share(share, classes[i].used,
-                              classes[i].used + classes[i].free));
+                  units_bytes(size, free_bytes_of(&classes[i])));
     }
+    if (n > MOST_ROWS)
+        text_addf(text, "  and %zu classes more: see --json\n", n - MOST_ROWS);
     free(classes);
 }
 
@@ -193,14 +237,15 @@ put_process(struct text *text, struct query *query,
             const struct query_process *process,
             const struct query_census *census)
 {
-    put_heading(text, process, census);
+    put_heading(text, process, census, strcmp(query_moment(query), "end") == 0);
     if (census->id != 0) {
         put_ledger(text, census);
         put_arenas(text, census);
         put_classes(text, query, census);
         put_types(text, query, census);
     }
-    put_gc(text, query, process->id);
+    if (strcmp(query_moment(query), "end") == 0)
+        put_gc(text, query, process->id);
     put_malloc(text, process);
 }
 
@@ -254,9 +299,11 @@ stats_text(struct text *text, struct query *query,
     size_t n;
     struct query_process *processes = query_processes(query, &n);
     struct query_census *censuses = xcalloc(n, sizeof(*censuses));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         censuses[i] =
             query_census_at(query, processes[i].id, query_moment(query));
+        query_count_at(query, &processes[i], &censuses[i]);
+    }
     text_addf(text, "%s\n", verdict->headline);
     if (!query_is_sealed(query))
         text_add(text, "(the recording is live, or its collector was killed: "

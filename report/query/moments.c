@@ -13,11 +13,11 @@
     "has_low_types,"                                                          \
     " live_bytes, arenas, arena_bytes, arena_resident, arena_live,"           \
     " arena_held, arenas_pinned, arenas_empty, pinned_held, pinned_resident," \
-    " pinned_holes, pinned_blocks, pinned_live" RECORDING_CAUSES(             \
-        CENSUS_CAUSE_COLUMN) " FROM census"
+    " pinned_holes, pinned_blocks, pinned_live, births, deaths, "             \
+    "live_blocks" RECORDING_CAUSES(CENSUS_CAUSE_COLUMN) " FROM census"
 #define CENSUS_CAUSE_COLUMN(cause) ", " #cause
 
-enum { FIRST_CAUSE_COLUMN = 26 };
+enum { FIRST_CAUSE_COLUMN = 29 };
 
 static struct query_census
 census_of(sqlite3_stmt *row)
@@ -48,6 +48,9 @@ census_of(sqlite3_stmt *row)
         .pinned_holes = statement_number(row, 23),
         .pinned_blocks = statement_number(row, 24),
         .pinned_live = statement_number(row, 25),
+        .births = statement_number(row, 26),
+        .deaths = statement_number(row, 27),
+        .live_blocks = statement_number(row, 28),
     };
     const char *kind = (const char *)sqlite3_column_text(row, 3);
     snprintf(census.kind, sizeof(census.kind), "%s", kind == NULL ? "" : kind);
@@ -111,11 +114,16 @@ has_mark(struct query *query, const char *label)
 }
 
 bool
+query_is_moment_word(const char *word)
+{
+    return strcmp(word, "start") == 0 || strcmp(word, "peak") == 0 ||
+           strcmp(word, "end") == 0 || parse_time(word) != QUERY_UNKNOWN;
+}
+
+bool
 query_is_moment(struct query *query, const char *moment)
 {
-    return strcmp(moment, "start") == 0 || strcmp(moment, "peak") == 0 ||
-           strcmp(moment, "end") == 0 || has_mark(query, moment) ||
-           parse_time(moment) != QUERY_UNKNOWN;
+    return query_is_moment_word(moment) || has_mark(query, moment);
 }
 
 struct query_census
@@ -176,4 +184,16 @@ query_censuses(struct query *query, int64_t process, size_t *n)
         censuses[(*n)++] = census_of(row);
     }
     return censuses;
+}
+
+void
+query_count_at(const struct query *query, struct query_process *process,
+               const struct query_census *census)
+{
+    if (census->id == 0 || strcmp(query_moment(query), "end") == 0)
+        return;
+    process->births = census->births;
+    process->deaths = census->deaths;
+    process->live_blocks = census->live_blocks;
+    process->live_bytes = census->live_bytes;
 }

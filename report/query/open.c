@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,12 @@ const char *
 query_moment(const struct query *query)
 {
     return query->moment;
+}
+
+int64_t
+query_pid(const struct query *query)
+{
+    return query->pid;
 }
 
 /* ---- opening ----------------------------------------------------------- */
@@ -84,6 +91,7 @@ parse_target(struct query *query, const char *target)
                 query->path);
             return;
         }
+        query->pid = atoll(query->path);
         free(query->path);
         query->path = path;
     }

@@ -40,6 +40,12 @@ const char *query_path(const struct query *query);
 /* What stood behind the '@', or "end". */
 const char *query_moment(const struct query *query);
 
+/* Whether a word means a moment in every recording: an end of it, or a time. */
+bool query_is_moment_word(const char *word);
+
+/* The pid it was opened by, or 0. */
+int64_t query_pid(const struct query *query);
+
 /* ---- the recording itself ---------------------------------------------- */
 
 /* A value of meta; the caller frees it. NULL: not there, or null. */
@@ -79,6 +85,15 @@ struct query_process {
 struct query_process *query_processes(struct query *query, size_t *n);
 void query_free_processes(struct query_process *processes, size_t n);
 
+struct query_census;
+
+/*
+ * Malloc's counters go with the moment: at the end they are all that was
+ * drained, at any other those beside its census.
+ */
+void query_count_at(const struct query *query, struct query_process *process,
+                    const struct query_census *census);
+
 /* ---- censuses ---------------------------------------------------------- */
 
 struct query_census {
@@ -96,6 +111,9 @@ struct query_census {
     int64_t has_types;
     int64_t has_low_types; /* those of the arenas that are low, at least */
     int64_t live_bytes;    /* of malloc */
+    int64_t live_blocks;
+    int64_t births;
+    int64_t deaths;
     int64_t ledger[N_CAUSES];
     int64_t arenas;
     int64_t arena_bytes;

@@ -1,6 +1,8 @@
 /*
  * A user's own statement: it may read the recording and nothing else.
  */
+#include <string.h>
+
 #include "include/xalloc.h"
 #include "report/query/statement.h"
 
@@ -47,10 +49,13 @@ static sqlite3_stmt *
 prepare(struct query *query, const char *sql)
 {
     sqlite3_stmt *statement = NULL;
+    const char *rest = NULL;
     const int result =
-        sqlite3_prepare_v2(query->database, sql, -1, &statement, NULL);
+        sqlite3_prepare_v2(query->database, sql, -1, &statement, &rest);
     if (result == SQLITE_OK && statement == NULL)
         query_complain(query, "there is no statement in the query");
+    else if (result == SQLITE_OK && rest[strspn(rest, " \t\n;")] != '\0')
+        query_complain(query, "there is more than one statement in the query");
     else if (result == SQLITE_AUTH ||
              (result == SQLITE_OK && !sqlite3_stmt_readonly(statement)))
         query_complain(query, "a query may only SELECT from the recording");

@@ -21,6 +21,7 @@ struct query {
     sqlite3 *database;
     char *complaint;
     bool is_damaged;
+    int64_t pid; /* it was opened by, or 0 */
 };
 
 /* The first complaint stays: it is the cause of the others. */

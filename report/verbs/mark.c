@@ -33,6 +33,12 @@ fill_in(struct control_request *request, const struct arguments *arguments)
         errx(EXIT_BAD_USAGE,
              "the text must have 1 to %zu bytes; this one has %zu",
              sizeof(request->text) - 1, n_bytes);
+    if (strchr(arguments->rest, '@') != NULL ||
+        query_is_moment_word(arguments->rest))
+        errx(EXIT_BAD_USAGE,
+             "'%s': a mark is found again as REC@TEXT, so it is no time, not "
+             "start, peak or end, and has no @",
+             arguments->rest);
     memcpy(request->text, arguments->rest, n_bytes + 1);
     const bool is_pid =
         is_number(arguments->target) && access(arguments->target, F_OK) != 0;

@@ -2,6 +2,7 @@
  * residue query - SQL on a recording
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "include/text.h"
 #include "include/xalloc.h"
@@ -76,6 +77,10 @@ verb_query(int argc, char **argv)
     const struct arguments arguments =
         arguments_parse(argc, argv, help, true, true);
     struct query *query = arguments_open(arguments.target);
+    if (strcmp(query_moment(query), "end") != 0)
+        errx(EXIT_BAD_USAGE,
+             "%s: a query sees the whole recording; leave the moment out",
+             arguments.target);
     struct output output = {0};
     if (arguments.is_json)
         json_open(&output.json, NULL, '[');

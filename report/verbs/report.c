@@ -9,6 +9,7 @@
 
 #include "include/xalloc.h"
 #include "report/page.h"
+#include "report/replace.h"
 #include "report/units.h"
 #include "report/verb.h"
 #include "report/verbs/arguments.h"
@@ -88,11 +89,12 @@ verb_report(int argc, char **argv)
     char *path = options.output != NULL
                      ? xstrdup(options.output)
                      : xasprintf("%s.html", query_path(query));
-    if (!options.replaces && access(path, F_OK) == 0)
-        errx(EXIT_BAD_USAGE, "%s: it exists; -f replaces it", path);
+    char *complaint = replace_page(path, options.replaces);
+    if (complaint != NULL)
+        errx(EXIT_BAD_USAGE, "%s", complaint);
 
-    char *complaint = options.shows_names ? page_write_with_names(query, path)
-                                          : page_write(query, path);
+    complaint = options.shows_names ? page_write_with_names(query, path)
+                                    : page_write(query, path);
     arguments_check(query);
     if (complaint != NULL)
         errx(EXIT_RUN_FAILED, "%s", complaint);

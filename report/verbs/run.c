@@ -19,6 +19,7 @@
 #include "report/page.h"
 #include "report/program.h"
 #include "report/query/query.h"
+#include "report/replace.h"
 #include "report/verb.h"
 #include "report/verdict/verdict.h"
 
@@ -47,6 +48,7 @@ struct options {
 struct run {
     struct options options;
     char *recording;
+    char *page; /* NULL: none is wanted */
     char *collector_program;
     char *preload;
     char socket[RENDEZVOUS_PATH_BYTES];
@@ -93,8 +95,11 @@ parse(int argc, char **argv)
             exit(EXIT_BAD_USAGE);
         }
     }
-    if (optind == argc) {
-        fputs(help, stderr);
+    const bool has_empty_name =
+        options.output != NULL && options.output[0] == '\0';
+    if (optind == argc || has_empty_name) {
+        fputs(has_empty_name ? "residue run: -o wants a file's name\n" : help,
+              stderr);
         exit(EXIT_BAD_USAGE);
     }
     options.command = argv + optind;
@@ -168,10 +173,10 @@ remove_recording(const char *path)
 
 /* The target is forked, and goes with us if this fails. */
 NORETURN static void
-fail(struct run *run, const char *what, const char *why)
+fail(struct run *run, const char *complaint)
 {
     launch_cancel(&run->target);
-    errx(EXIT_RUN_FAILED, "%s: %s", what, why);
+    errx(EXIT_RUN_FAILED, "%s", complaint);
 }
 
 static void
@@ -181,11 +186,24 @@ choose_recording(struct run *run)
         run->options.output != NULL
             ? xstrdup(run->options.output)
             : default_name(run->options.command[0], run->target.pid);
-    if (access(run->recording, F_OK) != 0)
+    char *complaint = replace_recording(run->recording, run->options.replaces);
+    if (complaint != NULL)
+        fail(run, complaint);
+    if (access(run->recording, F_OK) == 0)
+        remove_recording(run->recording);
+}
+
+static void
+choose_page(struct run *run)
+{
+    if (run->options.page == NULL)
         return;
-    if (!run->options.replaces)
-        fail(run, run->recording, "it exists; -f replaces it");
-    remove_recording(run->recording);
+    run->page = run->options.page[0] == '\0'
+                    ? xasprintf("%s.html", run->recording)
+                    : xstrdup(run->options.page);
+    char *complaint = replace_page(run->page, run->options.replaces);
+    if (complaint != NULL)
+        fail(run, complaint);
 }
 
 static void
@@ -194,13 +212,13 @@ start_collector(struct run *run)
     struct control_reply reply = {0};
     if (!launch_collector(&run->collector, run->collector_program, run->socket,
                           run->recording))
-        fail(run, run->collector_program, strerror(errno));
+        fail(run, xasprintf("%s: %s", run->collector_program, strerror(errno)));
     struct pollfd ready = {.fd = run->collector.control, .events = POLLIN};
     if (poll(&ready, 1, READY_MS) != 1 ||
         !control_hear(run->collector.control, &reply))
-        fail(run, run->collector_program, "it did not start");
+        fail(run, xasprintf("%s: it did not start", run->collector_program));
     if (reply.status != CONTROL_OK)
-        fail(run, "the recording", reply.text);
+        fail(run, reply.text);
 }
 
 /* ---- after ------------------------------------------------------------- */
@@ -253,8 +271,9 @@ static void
 say_incomplete(const struct run *run)
 {
     if (run->n_live != 0)
-        say(run, "%u processes live on; the recording goes on until they end",
-            run->n_live);
+        say(run, "%u process%s on; the recording goes on until the end of %s",
+            run->n_live, run->n_live == 1 ? " lives" : "es live",
+            run->n_live == 1 ? "it" : "them");
     else if (!run->is_sealed)
         say(run, "the collector ended early: the recording holds what it had "
                  "committed");
@@ -273,7 +292,9 @@ say_verdict(const struct run *run)
         free(rows);
     }
     if (verdict.n_findings != 0)
-        say(run, "%s", verdict.findings[0].sentence);
+        say(run, "%s%s%s", verdict.findings[0].sentence,
+            verdict.caveat == NULL ? "" : " ",
+            verdict.caveat == NULL ? "" : verdict.caveat);
     else
         say(run, "%s",
             query_complaint(query) == NULL ? verdict.headline
@@ -287,22 +308,16 @@ say_verdict(const struct run *run)
 static void
 write_page(const struct run *run)
 {
-    if (run->options.page == NULL)
+    if (run->page == NULL)
         return;
-    char *path = run->options.page[0] == '\0'
-                     ? xasprintf("%s.html", run->recording)
-                     : xstrdup(run->options.page);
     struct query *query = query_open(run->recording);
-    char *complaint = access(path, F_OK) == 0 && !run->options.replaces
-                          ? xasprintf("%s: it exists; -f replaces it", path)
-                          : page_write(query, path);
+    char *complaint = page_write(query, run->page);
     if (complaint != NULL)
         say(run, "%s", complaint);
     else
-        say(run, "the page is %s", path);
+        say(run, "the page is %s", run->page);
     free(complaint);
     query_close(query);
-    free(path);
 }
 
 static int
@@ -337,6 +352,7 @@ verb_run(int argc, char **argv)
         err(EXIT_RUN_FAILED, "%s: no process is to be had for it",
             run.options.command[0]);
     choose_recording(&run);
+    choose_page(&run);
     start_collector(&run);
     go(&run);
 
@@ -346,6 +362,7 @@ verb_run(int argc, char **argv)
     say_incomplete(&run);
     say_verdict(&run);
     write_page(&run);
+    free(run.page);
     free(run.recording);
     free(run.collector_program);
     free(run.preload);

@@ -47,9 +47,9 @@ static void
 put_finding(struct text *text, size_t rank, const struct finding *finding)
 {
     char size[UNITS_BYTES];
-    text_addf(text, "\n%2zu. %s  %s (process %lld, confidence %s)\n", rank,
-              units_bytes(size, finding->bytes), finding->id,
-              (long long)finding->process, finding->confidence);
+    text_addf(text, "\n%2zu. %s  %s (%s; confidence %s)\n", rank,
+              units_bytes(size, finding->bytes), finding->id, finding->who,
+              finding->confidence);
     put_wrapped(text, "", finding->sentence);
     put_wrapped(text, "evidence", finding->evidence);
     put_wrapped(text, "do", finding->action);
@@ -59,6 +59,8 @@ static void
 put_text(struct text *text, const struct verdict *verdict)
 {
     text_addf(text, "%s\n", verdict->headline);
+    if (verdict->caveat != NULL)
+        text_addf(text, "%s\n", verdict->caveat);
     for (size_t i = 0; i < verdict->n_findings; i++)
         put_finding(text, i + 1, &verdict->findings[i]);
 }

@@ -53,6 +53,24 @@ main_pinner(const struct facts *facts)
     return main;
 }
 
+/* Who held most of all arenas when types were last read, or NULL. */
+static const struct query_type *
+main_holder(const struct facts *facts)
+{
+    const struct query_type *main = NULL;
+    int64_t most = 0;
+    for (size_t i = 0; i < facts->n_types; i++) {
+        const struct query_type *type = &facts->types[i];
+        const int64_t held =
+            known(type->held_exclusive) + known(type->held_split);
+        if (held > most) {
+            most = held;
+            main = type;
+        }
+    }
+    return main;
+}
+
 /* "objects of type float", or what those are that are no objects. */
 static void
 add_owner(struct text *text, const struct query_type *owner)
@@ -121,8 +139,34 @@ pinning_evidence(const struct facts *facts, const struct query_type *owner)
         text_addf(&text, ", alone in those that hold %s",
                   units_bytes(alone, owner->pinned_exclusive));
     }
+    const struct query_type *holder = owner == NULL ? main_holder(facts) : NULL;
+    if (holder != NULL) {
+        char then[UNITS_BYTES];
+        text_addf(&text,
+                  "; there was no time to read whose; at %s most was "
+                  "held by ",
+                  units_clock(then, facts->types_t_us));
+        add_owner(&text, holder);
+    }
     text_add(&text, ".");
     return text_take(&text);
+}
+
+static char *
+pinning_action(const struct query_census *census,
+               const struct query_type *owner)
+{
+    char back[UNITS_BYTES];
+    units_bytes(back, census->pinned_resident);
+    if (owner != NULL && strcmp(owner->name, "(free list)") == 0)
+        return xasprintf(
+            "The interpreter keeps these dead objects for reuse: build the big "
+            "batch in a process of its own; here %s would go back.",
+            back);
+    return xasprintf(
+        "Let go of what lives in these arenas, or build it anew once the big "
+        "batch is gone, so that it shares one: %s go back.",
+        back);
 }
 
 static bool
@@ -132,7 +176,6 @@ arena_pinning(const struct facts *facts, struct finding *finding)
     if (known(census->arenas_pinned) == 0)
         return false;
     const struct query_type *owner = main_pinner(facts);
-    char back[UNITS_BYTES];
     *finding = (struct finding){
         .id = "arena-pinning",
         .bytes = census->pinned_held,
@@ -141,10 +184,7 @@ arena_pinning(const struct facts *facts, struct finding *finding)
         .owner = owner == NULL ? NULL : xstrdup(owner->name),
         .sentence = pinning_sentence(census, owner),
         .evidence = pinning_evidence(facts, owner),
-        .action = xasprintf(
-            "Let go of what lives in these arenas, or build it anew once the "
-            "big batch is gone, so that it shares one: %s go back.",
-            units_bytes(back, census->pinned_resident)),
+        .action = pinning_action(census, owner),
     };
     return true;
 }
@@ -333,12 +373,18 @@ not_enough_evidence(const struct facts *facts, struct finding *finding)
         "Not enough evidence: %s of %s are unexplained, most of it what malloc "
         "manages.",
         units_bytes(size, unexplained), units_bytes(rss, census->rss_bytes));
-    finding->evidence =
-        xstrdup("This version does not read malloc's heaps: their pages are "
-                "shown as unexplained, not guessed at.");
+    char live[UNITS_BYTES];
+    finding->evidence = xasprintf(
+        "This version does not read malloc's heaps: their pages are shown as "
+        "unexplained, not guessed at. By malloc's counters %s were in use at "
+        "that moment.",
+        units_bytes(live, census->live_bytes));
     finding->action =
-        xstrdup("If this is more than expected, a native library or large "
-                "Python objects hold it.");
+        known(census->live_bytes) * 2 > unexplained
+            ? xstrdup("If this is more than expected, a native library or "
+                      "large Python objects use it.")
+            : xstrdup("Most of it is not in use: malloc keeps free memory, or "
+                      "something has mapped memory on its own.");
     return true;
 }
 

@@ -1,5 +1,6 @@
 #include "report/verdict/verdict.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "include/xalloc.h"
@@ -47,13 +48,16 @@ gather(struct query *query, const struct query_process *process)
     struct facts facts = {
         .process = process,
         .census = query_census_at(query, process->id, query_moment(query)),
+        .types_t_us = QUERY_UNKNOWN,
     };
     facts.censuses = query_censuses(query, process->id, &facts.n_censuses);
     if (facts.census.id != 0) {
         const struct query_census typed =
             query_census_with_types(query, &facts.census);
-        if (typed.id != 0)
+        if (typed.id != 0) {
             facts.types = query_types(query, typed.id, &facts.n_types);
+            facts.types_t_us = typed.t_us;
+        }
         if (facts.census.has_low_types == 1)
             facts.pinners =
                 query_types(query, facts.census.id, &facts.n_pinners);
@@ -74,6 +78,7 @@ let_go(struct facts *facts)
 static void
 drop(struct finding *finding)
 {
+    free(finding->who);
     free(finding->owner);
     free(finding->sentence);
     free(finding->evidence);
@@ -96,6 +101,15 @@ is_worth_it(const struct facts *facts, const struct finding *finding)
     return facts->census.id == 0 || finding->bytes >= verdict_threshold(facts);
 }
 
+static char *
+name_of(const struct query_process *process)
+{
+    const char *slash =
+        process->exe == NULL ? NULL : strrchr(process->exe, '/');
+    return xasprintf("%s, pid %" PRId64, slash == NULL ? "?" : slash + 1,
+                     process->pid);
+}
+
 static void
 judge(const struct facts *facts, struct verdict *verdict)
 {
@@ -108,6 +122,7 @@ judge(const struct facts *facts, struct verdict *verdict)
             continue;
         }
         finding.process = facts->process->id;
+        finding.who = name_of(facts->process);
         finding.score = score_of(finding.bytes, facts->census.rss_bytes);
         verdict->findings = xrealloc(verdict->findings, verdict->n_findings + 1,
                                      sizeof(verdict->findings[0]));
@@ -137,7 +152,7 @@ compare(const void *left, const void *right)
 /* ---- the whole --------------------------------------------------------- */
 
 static char *
-headline_of(const struct facts *facts)
+headline_of(const struct facts *facts, bool has_others)
 {
     const struct query_census *census = &facts->census;
     if (census->id == 0)
@@ -146,72 +161,178 @@ headline_of(const struct facts *facts)
     char held[UNITS_BYTES];
     char needed[UNITS_BYTES];
     char unexplained[UNITS_BYTES];
+    char *who = has_others ? name_of(facts->process) : xstrdup("");
     const int64_t free_bytes = verdict_held(census);
     const int64_t no_cause = known(census->ledger[CAUSE_unexplained]);
     const int64_t need = census->rss_bytes - free_bytes - no_cause -
                          known(census->ledger[CAUSE_profiler]);
-    return xasprintf(
-        "RSS %s: the program needs %s, %s are free but held, %s unexplained.",
-        units_bytes(rss, census->rss_bytes), units_bytes(needed, need),
-        units_bytes(held, free_bytes), units_bytes(unexplained, no_cause));
+    char *headline = xasprintf(
+        "%s%sRSS %s: the program needs %s, %s are free but held, %s "
+        "unexplained.",
+        who, has_others ? ": " : "", units_bytes(rss, census->rss_bytes),
+        units_bytes(needed, need), units_bytes(held, free_bytes),
+        units_bytes(unexplained, no_cause));
+    free(who);
+    return headline;
 }
 
-/* Said when nothing else is worth saying: of the first process. */
+/* NULL: the end was read, or something else was asked for, or it lives. */
+static char *
+caveat_of(const struct facts *facts, const char *moment)
+{
+    const struct query_census *census = &facts->census;
+    if (census->id == 0 || strcmp(moment, "end") != 0 ||
+        strcmp(census->kind, "end") == 0 ||
+        facts->process->end_us == QUERY_UNKNOWN)
+        return NULL;
+    char age[UNITS_BYTES];
+    return xasprintf(
+        "(Its end could not be read: this is how it was %s before.)",
+        units_duration(age, facts->process->end_us - census->t_us));
+}
+
+/* How much of what no rule calls growth has come since the first census. */
+static int64_t
+risen_bytes(const struct facts *facts)
+{
+    if (facts->n_censuses < 2)
+        return 0;
+    const struct query_census *first = &facts->censuses[0];
+    return known(facts->census.ledger[CAUSE_python_live]) -
+           known(first->ledger[CAUSE_python_live]);
+}
+
+static char *
+nothing_evidence(const struct facts *facts)
+{
+    char least[UNITS_BYTES];
+    char risen[UNITS_BYTES];
+    char span[UNITS_BYTES];
+    const int64_t rise = risen_bytes(facts);
+    units_bytes(least, verdict_threshold(facts));
+    if (rise < verdict_threshold(facts))
+        return xasprintf("No single cause holds %s, the least worth a finding.",
+                         least);
+    return xasprintf(
+        "No single cause holds %s, the least worth a finding. Live Python "
+        "memory rose by %s in %s, which is use, and not yet called growth.",
+        least, units_bytes(risen, rise),
+        units_duration(span, facts->census.t_us - facts->censuses[0].t_us));
+}
+
+/* Said when nothing else is worth saying. */
 static struct finding
 nothing_held(const struct facts *facts)
 {
     char held[UNITS_BYTES];
-    char least[UNITS_BYTES];
-    const int64_t free_bytes =
-        facts->census.id == 0 ? 0 : verdict_held(&facts->census);
+    char doubt[UNITS_BYTES];
+    const struct query_census *census = &facts->census;
+    const int64_t free_bytes = census->id == 0 ? 0 : verdict_held(census);
+    const int64_t no_cause =
+        census->id == 0 ? 0 : known(census->ledger[CAUSE_unexplained]);
+    const bool is_sure = strcmp(census->kind, "end") == 0 &&
+                         no_cause < census->rss_bytes / LEAST_SHARE;
     return (struct finding){
         .id = "nothing-held",
         .process = facts->process->id,
+        .who = name_of(facts->process),
         .bytes = free_bytes,
         .returns_bytes = 0,
-        .score = score_of(free_bytes, facts->census.rss_bytes),
-        .confidence =
-            strcmp(facts->census.kind, "end") == 0 ? "high" : "medium",
+        .score = score_of(free_bytes, census->rss_bytes),
+        .confidence = is_sure ? "high" : "medium",
         .sentence = xasprintf(
-            "Nothing is held worth mentioning: %s are free but not returned.",
-            units_bytes(held, free_bytes)),
-        .evidence = xasprintf("No single cause holds 5 %% of RSS and %s.",
-                              units_bytes(least, verdict_threshold(facts))),
+            "Nothing is held worth mentioning: %s are free but not returned, "
+            "%s have no cause yet.",
+            units_bytes(held, free_bytes), units_bytes(doubt, no_cause)),
+        .evidence = nothing_evidence(facts),
         .action = xstrdup("If RSS is higher than expected, the program uses "
-                          "it: see the types in `residue stats`."),
+                          "it: see `residue stats`."),
     };
+}
+
+/* ---- which process matters --------------------------------------------- */
+
+static const struct query_process *
+largest(struct query *query, const struct query_process *processes, size_t n)
+{
+    const struct query_process *found = processes;
+    int64_t most = -1;
+    for (size_t i = 0; i < n; i++) {
+        const struct query_census census =
+            query_census_at(query, processes[i].id, query_moment(query));
+        if (census.id != 0 && census.rss_bytes > most) {
+            most = census.rss_bytes;
+            found = &processes[i];
+        }
+    }
+    return found;
+}
+
+/* The latest of the pid that was asked for, or NULL. */
+static const struct query_process *
+asked_for(const struct query *query, const struct query_process *processes,
+          size_t n)
+{
+    while (n-- > 0) {
+        if (query_pid(query) != 0 && processes[n].pid == query_pid(query))
+            return &processes[n];
+    }
+    return NULL;
+}
+
+static const struct query_process *
+subject_of(struct query *query, const struct query_process *processes, size_t n,
+           const struct verdict *verdict)
+{
+    const struct query_process *asked = asked_for(query, processes, n);
+    if (asked != NULL)
+        return asked;
+    for (size_t i = 0; verdict->n_findings != 0 && i < n; i++) {
+        if (processes[i].id == verdict->findings[0].process)
+            return &processes[i];
+    }
+    return largest(query, processes, n);
+}
+
+static void
+sum_up(struct query *query, const struct query_process *subject,
+       bool has_others, struct verdict *verdict)
+{
+    struct facts facts = gather(query, subject);
+    verdict->headline = headline_of(&facts, has_others);
+    verdict->caveat = caveat_of(&facts, query_moment(query));
+    if (verdict->n_findings == 0) {
+        verdict->findings = xcalloc(1, sizeof(verdict->findings[0]));
+        verdict->findings[verdict->n_findings++] = nothing_held(&facts);
+    }
+    let_go(&facts);
 }
 
 struct verdict
 verdict_reach(struct query *query)
 {
     struct verdict verdict = {0};
-    size_t n_processes;
-    struct query_process *processes = query_processes(query, &n_processes);
-    struct finding nothing = {0};
-    for (size_t i = 0; i < n_processes; i++) {
+    size_t n;
+    struct query_process *processes = query_processes(query, &n);
+    const struct query_process *asked = asked_for(query, processes, n);
+    for (size_t i = 0; i < n; i++) {
+        if (asked != NULL && asked != &processes[i])
+            continue;
         struct facts facts = gather(query, &processes[i]);
         /* A helper that came and went without a census is no news. */
         if (i == 0 || facts.census.id != 0)
             judge(&facts, &verdict);
-        if (i == 0) {
-            verdict.headline = headline_of(&facts);
-            nothing = nothing_held(&facts);
-        }
         let_go(&facts);
     }
-    query_free_processes(processes, n_processes);
-    if (verdict.n_findings == 0 && nothing.id != NULL) {
-        verdict.findings = xcalloc(1, sizeof(nothing));
-        verdict.findings[verdict.n_findings++] = nothing;
-    } else {
-        drop(&nothing);
-    }
-    if (verdict.headline == NULL)
-        verdict.headline = xstrdup("No process introduced itself.");
     if (verdict.n_findings != 0)
         qsort(verdict.findings, verdict.n_findings, sizeof(verdict.findings[0]),
               compare);
+    if (n == 0)
+        verdict.headline = xstrdup("No process introduced itself.");
+    else
+        sum_up(query, subject_of(query, processes, n, &verdict), n > 1,
+               &verdict);
+    query_free_processes(processes, n);
     return verdict;
 }
 
@@ -222,6 +343,7 @@ verdict_finish(struct verdict *verdict)
         drop(&verdict->findings[i]);
     free(verdict->findings);
     free(verdict->headline);
+    free(verdict->caveat);
     *verdict = (struct verdict){0};
 }
 

@@ -17,6 +17,7 @@
 struct finding {
     const char *id;
     int64_t process;
+    char *who; /* "python3.11, pid 4711" */
     int64_t bytes;
     int64_t returns_bytes;  /* what goes back if the advice is followed */
     int score;              /* 0 to 100: how much of RSS it explains */
@@ -30,7 +31,12 @@ struct finding {
 struct verdict {
     struct finding *findings; /* the worst first; never none */
     size_t n_findings;
-    char *headline; /* RSS, and how much of it the program needs */
+    /*
+     * RSS of the process that matters (the one that was asked for, that of the
+     * first finding, or the largest), and how much of it the program needs.
+     */
+    char *headline;
+    char *caveat; /* if its end was not read: how old this is, or NULL */
 };
 
 /* At the query's moment. */
@@ -49,6 +55,7 @@ struct facts {
     size_t n_types;
     struct query_type *pinners; /* of this census, in its low arenas at least */
     size_t n_pinners;
+    int64_t types_t_us; /* when the types were read; QUERY_UNKNOWN: never */
     struct query_census *censuses; /* all, oldest first */
     size_t n_censuses;
 };

@@ -252,11 +252,42 @@ def test_a_read_only_directory():
 
 def test_an_existing_recording_is_kept():
     """An existing file is not overwritten without -f"""
-    path = written("mine.rec", b"precious")
+    path = recorded()
+    content = open(path, "rb").read()
     one_line(residue("run", "-o", path, "true"), 125, path, "-f")
-    same("content", open(path, "rb").read(), b"precious")
+    same("content", open(path, "rb").read(), content)
     same("status", residue("run", "-q", "-f", "-o", path, "true").returncode,
          0)
+    if open(path, "rb").read() == content:
+        raise AssertionError("it was not replaced")
+
+
+def test_what_is_not_ours_is_never_overwritten():
+    """Even with -f only what residue wrote is overwritten"""
+    mine = written("mine.txt", b"precious")
+    pipe = os.path.join(chain.folder, "pipe")
+    os.mkfifo(pipe)
+    touch = ("touch", os.path.join(chain.folder, "ran"))
+    for path, why in ((mine, "not a recording"), (pipe, "no file"),
+                      (chain.folder, "directory")):
+        one_line(residue("run", "-f", "-o", path, *touch), 125, path, why)
+    one_line(residue("run", "-f", "-o", os.path.join(chain.folder, "x.rec"),
+                     "--report=" + mine, *touch), 125, mine, "not a page")
+    path = recorded()
+    for page in (path, mine):
+        one_line(residue("report", "-f", "-o", page, path), 2, page,
+                 "not a page")
+    same("content", open(mine, "rb").read(), b"precious")
+    if os.path.exists(touch[1]):
+        raise AssertionError("the program was run")
+    with Live(chain.some_python().path, "-c",
+              "import os; os.write(1, b'x\\n'); os.read(0, 1)") as live:
+        live.line()
+        one_line(residue("run", "-f", "-o", live.recording, *touch), 125,
+                 "being written")
+        for text in ("peak", "01:10.5", "a@b"):
+            one_line(residue("mark", live.recording, text), 2, text)
+        live.end()
 
 
 def test_where_nothing_can_be_written():
@@ -273,6 +304,8 @@ def test_queries():
     before = open(path, "rb").read()
     one_line(residue("query", path, "SELEC 1"), 2)
     one_line(residue("query", path, ""), 2)
+    one_line(residue("query", path, "SELECT 1; SELECT 2"), 2, "one statement")
+    one_line(residue("query", path + "@peak", "SELECT 1"), 2, "moment")
     for sql in ("DELETE FROM census", "DROP TABLE meta", "PRAGMA user_version=3",
                 "ATTACH 'x.db' AS x", "CREATE TABLE t (a)"):
         one_line(residue("query", path, sql), 2, "SELECT")

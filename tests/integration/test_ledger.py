@@ -23,7 +23,7 @@ def churn(n):
         kept.append([dict(a=i, b=str(i)) for i in range(2000)])
         if len(kept) > 30:
             del kept[::2]
-threads = [threading.Thread(target=churn, args=(2.2,)) for _ in range(3)]
+threads = [threading.Thread(target=churn, args=(3.2,)) for _ in range(3)]
 for one in threads:
     one.start()
 for one in threads:
@@ -65,7 +65,7 @@ def restless(interpreter):
     same("exit status", result.returncode, 0)
     n = check_identity(recording)
     if n < 4:
-        raise AssertionError("only %d censuses in two seconds" % n)
+        raise AssertionError("only %d censuses in three seconds" % n)
     return "%d censuses of a restless program each sum to RSS" % n
 
 

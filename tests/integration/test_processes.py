@@ -157,7 +157,7 @@ def test_a_daemon_outlives_the_run():
     same("exit status", result.returncode, 0)
     if took > 1.8:
         raise AssertionError("run took %.1f s" % took)
-    if b"live on" not in result.stderr:
+    if b"1 process lives on" not in result.stderr:
         raise AssertionError("it is not said: %r" % result.stderr)
     same("sealed", stats(recording)["sealed"], False)
     wait_for(lambda: stats(recording)["sealed"], "the seal")

@@ -133,6 +133,40 @@ Test(verdict, without_a_census_the_first_process_is_told_of)
     check_text(verdict.headline, "No census was taken.");
 }
 
+Test(verdict, the_headline_is_of_the_process_that_matters)
+{
+    recorded_process(&recorded, 1, "/bin/sh");
+    recorded_process(&recorded, 2, "/a/server");
+    put(1, 2 * MIB, 0, 0);
+    put(2, 200 * MIB, 0, 0);
+    reach();
+    check_eq(verdict.findings[0].process, 2); /* the largest */
+    cr_assert_not_null(strstr(verdict.headline, "server, pid "));
+    cr_assert_not_null(strstr(verdict.headline, "RSS 200.0 MiB"));
+    cr_assert_null(verdict.caveat);
+}
+
+Test(verdict, an_end_that_was_not_read_is_told_with_its_age)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    recorded_census(&recorded, &(struct recorded_census){
+                                   .process = 1,
+                                   .kind = CENSUS_periodic,
+                                   .rss_bytes = 50 * MIB,
+                               });
+    recorded_flush(&recorded);
+    sqlite3 *database;
+    sqlite3_open(recorded.path, &database);
+    check_eq(sqlite3_exec(database, "UPDATE process SET end_us = 7000000", NULL,
+                          NULL, NULL),
+             SQLITE_OK);
+    sqlite3_close(database);
+    reach();
+    cr_assert_not_null(verdict.caveat);
+    cr_assert_not_null(strstr(verdict.caveat, "before"));
+    check_text(verdict.findings[0].confidence, "medium");
+}
+
 Test(verdict, without_a_process_there_is_a_word_for_it)
 {
     reach();
