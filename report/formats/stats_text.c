@@ -142,9 +142,10 @@ put_classes(struct text *text, struct query *query,
 {
     size_t n;
     struct query_class *classes = query_classes(query, census->id, &n);
-    if (n != 0)
-        text_add(text, "\n  class      pools        used        free  free "
-                       "bytes\n");
+    if (n == 0)
+        return;
+    text_add(text, "\n  class      pools        used        free  free "
+                   "bytes\n");
     qsort(classes, n, sizeof(classes[0]), compare_free);
     for (size_t i = 0; i < n && i < MOST_ROWS; i++) {
         char pools[UNITS_BYTES];
