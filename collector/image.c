@@ -7,6 +7,8 @@
 #include "include/cpython.h"
 #include "include/xalloc.h"
 
+enum { MOST_STACKS = 16384 }; /* beyond them a stack is unexplained */
+
 /* ---- records ----------------------------------------------------------- */
 
 /* What obmalloc asks mmap for, and asks in the interpreter's own text. */
@@ -46,17 +48,44 @@ on_remap(void *context, const struct wire_remap *remap)
                      remap->old_bytes);
 }
 
+/* glibc gives a cached stack again, and a program its own. */
+static void
+note_control_block(struct image *image, uint64_t control_block)
+{
+    for (size_t i = 0; i < image->n_control_blocks; i++) {
+        if (image->control_blocks[i] == control_block)
+            return;
+    }
+    if (image->n_control_blocks == MOST_STACKS)
+        return;
+    XGROW(image->control_blocks, image->control_capacity,
+          image->n_control_blocks);
+    image->control_blocks[image->n_control_blocks++] = control_block;
+}
+
+static void
+note_stack(struct image *image, uint64_t start, uint64_t n_bytes)
+{
+    size_t i = 0;
+    while (i < image->n_stacks && image->stacks[i].start != start)
+        i++;
+    if (i == MOST_STACKS)
+        return;
+    if (i == image->n_stacks) {
+        XGROW(image->stacks, image->stack_capacity, image->n_stacks);
+        image->n_stacks++;
+    }
+    image->stacks[i] = (struct census_range){start, n_bytes};
+}
+
 static void
 on_thread(void *context, const struct wire_thread *thread)
 {
     struct image *image = context;
-    for (size_t i = 0; i < image->n_control_blocks; i++) {
-        if (image->control_blocks[i] == thread->control_block)
-            return; /* glibc gave a cached stack again */
-    }
-    XGROW(image->control_blocks, image->control_capacity,
-          image->n_control_blocks);
-    image->control_blocks[image->n_control_blocks++] = thread->control_block;
+    if (thread->control_block != 0)
+        note_control_block(image, thread->control_block);
+    if (thread->stack_bytes != 0)
+        note_stack(image, thread->stack_start, thread->stack_bytes);
 }
 
 static void
@@ -101,7 +130,9 @@ static void
 on_end(void *context, const struct wire_end *end)
 {
     struct image *image = context;
-    if (end->ticket != 0)
+    /* The latest answers those before it. */
+    if (end->ticket != 0 && (image->end_ticket == 0 ||
+                             (int32_t)(end->ticket - image->end_ticket) > 0))
         image->end_ticket = end->ticket;
     if (end->exit_status >= 0)
         image->exit_status = end->exit_status & 0xff;
@@ -200,6 +231,7 @@ image_destroy(struct image *image)
     memory_destroy(image->memory);
     arenas_destroy(image->arenas);
     free(image->control_blocks);
+    free(image->stacks);
     free(image);
 }
 
@@ -241,6 +273,11 @@ image_request(const struct image *image, enum recording_census_kind kind,
     if (image->n_control_blocks != 0)
         memcpy(request.control_blocks, image->control_blocks,
                image->n_control_blocks * sizeof(image->control_blocks[0]));
+    request.n_stacks = image->n_stacks;
+    request.stacks = xcalloc(image->n_stacks, sizeof(image->stacks[0]));
+    if (image->n_stacks != 0)
+        memcpy(request.stacks, image->stacks,
+               image->n_stacks * sizeof(image->stacks[0]));
     request.candidates =
         arenas_candidates(image->arenas, now_us, &request.n_candidates);
     return request;

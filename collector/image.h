@@ -51,6 +51,9 @@ struct image {
     uint64_t *control_blocks; /* of threads */
     size_t n_control_blocks;
     size_t control_capacity;
+    struct census_range *stacks; /* that the program supplied */
+    size_t n_stacks;
+    size_t stack_capacity;
     struct source_totals last_totals;
     uint64_t now_us; /* while draining */
 };

@@ -269,7 +269,8 @@ learn(struct errand *errand, struct census *census)
                  recording_us(recording, census->started_us * 1000));
     process->census_cpu_us += census->cpu_us;
     process->census_read_bytes += census->read_bytes;
-    schedule_learn(&process->schedule, census);
+    if (errand->image == process->image)
+        schedule_learn(&process->schedule, census);
     recording_put_census(recording, &errand->moment, census);
     put_row(process);
 }

@@ -21,7 +21,7 @@ struct recording;
 
 /*
  * A new file at path, which must not exist. NULL: `why` (of n_bytes) says so.
- * label_socket is where this collector is asked for marks.
+ * socket is where this collector is asked for marks.
  */
 struct recording *recording_open(const char *path, const char *socket,
                                  char *why, size_t n_bytes);

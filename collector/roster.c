@@ -5,7 +5,10 @@
 #include "collector/proc.h"
 #include "include/xalloc.h"
 
-enum { EXPECTED_US = 500000 }; /* a spawned child introduces itself by then */
+enum {
+    EXPECTED_US = 500000, /* a spawned child introduces itself by then */
+    MOST_EXPECTED = 4096,
+};
 
 /* A child that its parent spoke of. */
 struct expected {
@@ -42,6 +45,8 @@ static void
 expect(void *context, pid_t pid)
 {
     struct roster *roster = context;
+    if (roster->n_expected == MOST_EXPECTED)
+        return; /* a target that floods us with children only delays itself */
     XGROW(roster->expected, roster->expected_capacity, roster->n_expected);
     roster->expected[roster->n_expected++] = (struct expected){
         .proc = proc_open(pid),

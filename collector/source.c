@@ -349,7 +349,10 @@ source_end_is_awaited(const struct source *source, uint32_t ticket)
 void
 source_end_is_done(struct source *source, uint32_t ticket)
 {
-    __atomic_store_n(&source->header->end_done, ticket, __ATOMIC_RELEASE);
+    const uint32_t done =
+        __atomic_load_n(&source->header->end_done, __ATOMIC_ACQUIRE);
+    if ((int32_t)(ticket - done) > 0)
+        __atomic_store_n(&source->header->end_done, ticket, __ATOMIC_RELEASE);
     syscall(SYS_futex, &source->header->end_done, FUTEX_WAKE, INT32_MAX, NULL,
             NULL, 0);
 }

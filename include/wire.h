@@ -139,9 +139,9 @@ static_assert(sizeof(struct wire_welcome) == 16, "a packed layout");
  * at (i + 1) * WIRE_BUFFER_BYTES.
  *
  * The three `end` words are tickets: the target raises end_asked, writes an END
- * record and waits on end_done (a shared futex) until it equals its ticket; if
- * it stops waiting before, it says so in end_left, and whatever the collector
- * reads of its memory after that moment is not the end any more.
+ * record and waits on end_done (a shared futex) until that reaches its ticket;
+ * if it stops waiting before, it says so in end_left, and whatever the
+ * collector reads of its memory after that moment is not the end any more.
  */
 struct wire_shared {
     uint32_t magic;
@@ -272,10 +272,16 @@ struct wire_death {
     uint64_t n_bytes;
 };
 
-/* A thread was created; its control block lies at the top of its stack. */
+/*
+ * Either a thread's own word at its first event: its control block, which lies
+ * at the top of its stack; or its creator's before it starts: the stack that
+ * the program supplies for it. What is not said is 0.
+ */
 struct wire_thread {
     struct wire_record record;
     uint64_t control_block;
+    uint64_t stack_start;
+    uint64_t stack_bytes;
 };
 
 /* gc.get_stats() when our callback came in; detail: 1 if that was read. */
@@ -326,7 +332,7 @@ static_assert(sizeof(struct wire_unmap) == 32, "a packed layout");
 static_assert(sizeof(struct wire_remap) == 64, "a packed layout");
 static_assert(sizeof(struct wire_birth) == 48, "a packed layout");
 static_assert(sizeof(struct wire_death) == 32, "a packed layout");
-static_assert(sizeof(struct wire_thread) == 16, "a packed layout");
+static_assert(sizeof(struct wire_thread) == 32, "a packed layout");
 static_assert(sizeof(struct wire_python) == 88, "a packed layout");
 static_assert(sizeof(struct wire_gc) == 40, "a packed layout");
 static_assert(sizeof(struct wire_spawn) == 16, "a packed layout");

@@ -29,10 +29,11 @@ static _Alignas(ALIGNMENT) char first[FIRST_BYTES];
 
 static struct {
     struct chunk chunks[N_CHUNKS];
+    _Atomic unsigned n_claimed; /* of chunks; may exceed their number */
     _Atomic unsigned current;
-    _Atomic bool is_growing;
 } bootstrap = {
     .chunks[0] = {.start = first, .n_bytes = FIRST_BYTES},
+    .n_claimed = 1,
 };
 
 /* Carves size bytes, header before them, or returns NULL: the chunk is full. */
@@ -53,27 +54,27 @@ carve(struct chunk *chunk, size_t alignment, size_t size)
     return (void *)block;
 }
 
-/* Makes a chunk that holds at least n_bytes current; false: none to be had. */
-static bool
-grow(size_t n_bytes)
+/*
+ * Out of a chunk of its own, which others may go on with. Who grows at the same
+ * time, be it a signal handler in the middle of this, takes the next one.
+ */
+static void *
+carve_anew(size_t alignment, size_t size)
 {
-    if (atomic_exchange(&bootstrap.is_growing, true))
-        return true; /* somebody else grows: try again */
-
-    bool grown = false;
-    const unsigned next = atomic_load(&bootstrap.current) + 1;
-    const size_t wanted = n_bytes > CHUNK_BYTES ? n_bytes : CHUNK_BYTES;
-    if (next < N_CHUNKS) {
-        char *start = raw_map(wanted, -1, 0);
-        if (start != NULL) {
-            bootstrap.chunks[next].n_bytes = wanted;
-            atomic_store(&bootstrap.chunks[next].start, start);
-            atomic_store(&bootstrap.current, next);
-            grown = true;
-        }
-    }
-    atomic_store(&bootstrap.is_growing, false);
-    return grown;
+    const unsigned own = atomic_fetch_add(&bootstrap.n_claimed, 1);
+    if (own >= N_CHUNKS)
+        return NULL;
+    const size_t needed = size + alignment + HEADER_BYTES;
+    const size_t wanted = needed > CHUNK_BYTES ? needed : CHUNK_BYTES;
+    char *start = raw_map(wanted, -1, 0);
+    if (start == NULL)
+        return NULL;
+    struct chunk *chunk = &bootstrap.chunks[own];
+    chunk->n_bytes = wanted;
+    atomic_store(&chunk->start, start);
+    void *block = carve(chunk, alignment, size);
+    atomic_store(&bootstrap.current, own);
+    return block;
 }
 
 void *
@@ -85,25 +86,20 @@ bootstrap_alloc(size_t alignment, size_t size)
         return NULL;
     size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 
-    for (;;) {
-        const unsigned current = atomic_load(&bootstrap.current);
-        void *block = carve(&bootstrap.chunks[current], alignment, size);
-        if (block != NULL)
-            return block;
-        if (!grow(size + alignment + HEADER_BYTES))
-            return NULL;
-    }
+    const unsigned current = atomic_load(&bootstrap.current);
+    void *block = carve(&bootstrap.chunks[current], alignment, size);
+    return block != NULL ? block : carve_anew(alignment, size);
 }
 
 bool
 bootstrap_owns(const void *block)
 {
     const uintptr_t at = (uintptr_t)block;
-    const unsigned current = atomic_load(&bootstrap.current);
-    for (unsigned i = 0; i <= current; i++) {
+    const unsigned n = atomic_load(&bootstrap.n_claimed);
+    for (unsigned i = 0; i < n && i < N_CHUNKS; i++) {
         const struct chunk *chunk = &bootstrap.chunks[i];
         const uintptr_t start = (uintptr_t)atomic_load(&chunk->start);
-        if (at >= start && at - start < chunk->n_bytes)
+        if (start != 0 && at >= start && at - start < chunk->n_bytes)
             return true;
     }
     return false;

@@ -19,7 +19,11 @@ static struct {
     pthread_key_t key;
     bool has_key;
     _Atomic bool is_slow;
-    _Atomic uint64_t n_missed; /* events while a child was introduced */
+    pthread_t main_thread;
+    /* What came while a child was introduced, and nothing could be told. */
+    _Atomic uint64_t n_missed;
+    _Atomic bool has_missed;
+    struct wire_counters missed[WIRE_N_CALLERS];
 } guard;
 
 /* ---- buffers ----------------------------------------------------------- */
@@ -56,7 +60,7 @@ take_buffer(void)
             self.counters = self.buffer->counters;
             if (guard.has_key)
                 pthread_setspecific(guard.key, &self);
-            if (tid != (uint32_t)raw_getpid()) /* the main stack has a name */
+            if (pthread_self() != guard.main_thread) /* its stack has a name */
                 record_thread(&self, (uint64_t)pthread_self());
             return true;
         }
@@ -72,6 +76,7 @@ take_buffer(void)
 bool
 guard_init(void)
 {
+    guard.main_thread = pthread_self();
     guard.has_key = pthread_key_create(&guard.key, leave_for_good) == 0;
     return guard.has_key;
 }
@@ -83,11 +88,34 @@ count_lost(unsigned n_events)
 {
     if (process_birth() != PROCESS_KNOWN) {
         atomic_fetch_add(&guard.n_missed, n_events);
+        atomic_store(&guard.has_missed, true);
         return;
     }
     struct wire_buffer_head *head =
         self.buffer != NULL ? self.buffer : shared_buffer(0);
     __atomic_fetch_add(&head->lost_events, n_events, __ATOMIC_RELAXED);
+}
+
+static void
+move(uint64_t *from, uint64_t *to)
+{
+    const uint64_t n = __atomic_exchange_n(from, 0, __ATOMIC_RELAXED);
+    __atomic_fetch_add(to, n, __ATOMIC_RELAXED);
+}
+
+/* Puts what was missed where it belongs. */
+static void
+make_up(void)
+{
+    struct wire_counters *common = shared_common_counters();
+    atomic_store(&guard.has_missed, false);
+    count_lost((unsigned)atomic_exchange(&guard.n_missed, 0));
+    for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
+        move(&guard.missed[caller].births, &common[caller].births);
+        move(&guard.missed[caller].birth_bytes, &common[caller].birth_bytes);
+        move(&guard.missed[caller].deaths, &common[caller].deaths);
+        move(&guard.missed[caller].death_bytes, &common[caller].death_bytes);
+    }
 }
 
 /* Nobody listens: the hot path counts into the thread's own memory. */
@@ -109,7 +137,6 @@ introduce_child(void)
     self.is_busy = true;
     process_start_child();
     self.is_busy = false;
-    count_lost((unsigned)atomic_exchange(&guard.n_missed, 0));
     return true;
 }
 
@@ -128,6 +155,8 @@ guard_enter(unsigned n_events)
         settle_unheard();
         return NULL;
     }
+    if (atomic_load_explicit(&guard.has_missed, memory_order_relaxed))
+        make_up();
     self.is_busy = true;
     if (self.buffer == NULL && !take_buffer()) {
         self.is_busy = false;
@@ -163,12 +192,12 @@ guard_slow_down(bool is_slow)
 static void
 count(size_t number_at, size_t bytes_at, uintptr_t caller, uint64_t n_bytes)
 {
-    if (process_birth() != PROCESS_KNOWN)
-        return; /* inside an introduction */
-    const bool is_own = self.counters != NULL;
-    struct wire_counters *counters =
-        (is_own ? self.counters : shared_common_counters()) +
-        thread_caller(caller);
+    const bool is_known = process_birth() == PROCESS_KNOWN;
+    const bool is_own = is_known && self.counters != NULL;
+    struct wire_counters *counters = is_own     ? self.counters
+                                     : is_known ? shared_common_counters()
+                                                : guard.missed;
+    counters += thread_caller(caller);
     uint64_t *number = (uint64_t *)(void *)((char *)counters + number_at);
     uint64_t *bytes = (uint64_t *)(void *)((char *)counters + bytes_at);
     if (is_own) {
@@ -178,6 +207,8 @@ count(size_t number_at, size_t bytes_at, uintptr_t caller, uint64_t n_bytes)
         __atomic_fetch_add(number, 1, __ATOMIC_RELAXED);
         __atomic_fetch_add(bytes, n_bytes, __ATOMIC_RELAXED);
     }
+    if (!is_known)
+        atomic_store(&guard.has_missed, true);
 }
 
 void

@@ -82,8 +82,15 @@ record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
 void
 record_thread(struct thread *thread, uint64_t control_block)
 {
-    struct wire_thread created = {.control_block = control_block};
-    PUT(thread, &created, THREAD, 0);
+    struct wire_thread one = {.control_block = control_block};
+    PUT(thread, &one, THREAD, 0);
+}
+
+void
+record_stack(struct thread *thread, uint64_t start, uint64_t n_bytes)
+{
+    struct wire_thread one = {.stack_start = start, .stack_bytes = n_bytes};
+    PUT(thread, &one, THREAD, 0);
 }
 
 void

@@ -37,6 +37,7 @@ void record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
                   uint64_t n_bytes);
 
 void record_thread(struct thread *thread, uint64_t control_block);
+void record_stack(struct thread *thread, uint64_t start, uint64_t n_bytes);
 void record_spawn(struct thread *thread, int pid, bool is_followed);
 
 /* A finished struct; its header is filled in here. */

@@ -40,11 +40,7 @@ put_classes(struct json *json, struct query *query, int64_t census)
 static int64_t
 held_by(const struct query_type *type)
 {
-    const int64_t alone =
-        type->held_exclusive == QUERY_UNKNOWN ? 0 : type->held_exclusive;
-    const int64_t shared =
-        type->held_split == QUERY_UNKNOWN ? 0 : type->held_split;
-    return alone + shared;
+    return query_known(type->held_exclusive) + query_known(type->held_split);
 }
 
 /* Those that hold most first; as `stats` has them where they hold the same. */

@@ -66,10 +66,25 @@ claim_maps(const struct maps *maps, const struct census_request *request)
     return claims;
 }
 
+/* Where the stack begins that ends with this control block. */
+static uint64_t
+stack_start(const struct census_request *request, const struct map *map,
+            uint64_t control_block)
+{
+    for (size_t i = 0; i < request->n_stacks; i++) {
+        const struct census_range *stack = &request->stacks[i];
+        if (control_block - stack->start < stack->n_bytes &&
+            stack->start > map->start)
+            return stack->start & ~(uint64_t)(MEMORY_PAGE - 1);
+    }
+    return map->start;
+}
+
 /*
  * A thread's control block lies on the last page of its stack, whose mapping
- * begins above a guard. It is proved by what it says of itself: its first and
- * third word are its own address (sysdeps/x86_64/nptl/tls.h, tcbhead_t).
+ * begins above a guard, save where the program supplied a part of another. It
+ * is proved by what it says of itself: its first and third word are its own
+ * address (sysdeps/x86_64/nptl/tls.h, tcbhead_t).
  */
 static void
 claim_stacks(struct memory *memory, const struct maps *maps,
@@ -86,8 +101,8 @@ claim_stacks(struct memory *memory, const struct maps *maps,
             words[2] != at)
             continue;
         const uint64_t end = (at | (MEMORY_PAGE - 1)) + 1;
-        claims_add(layer, map->start, end < map->end ? end : map->end,
-                   CAUSE_stacks);
+        claims_add(layer, stack_start(request, map, at),
+                   end < map->end ? end : map->end, CAUSE_stacks);
     }
     claims_sort(layer);
 }
@@ -226,5 +241,6 @@ census_request_finish(struct census_request *request)
 {
     free(request->candidates);
     free(request->control_blocks);
+    free(request->stacks);
     *request = (struct census_request){0};
 }

@@ -32,6 +32,8 @@ struct census_request {
     size_t n_candidates;
     uint64_t *control_blocks; /* of threads; owned */
     size_t n_control_blocks;
+    struct census_range *stacks; /* that the program supplied; owned */
+    size_t n_stacks;
     struct census_range own[2]; /* the preload's image and private pages */
     uint64_t shared_inode;      /* of its memfd */
     bool wants_types;

@@ -161,56 +161,49 @@ collect(struct arguments *arguments, const char *first, va_list *rest)
     return true;
 }
 
-static void
-let_go(struct arguments *arguments)
+static int
+execute(int (*exec)(const char *, char *const[], char *const[]),
+        const char *name, const char *first, bool has_environment,
+        va_list *rest)
 {
-    if (arguments->n_bytes != 0)
-        raw_unmap(arguments->all, arguments->n_bytes);
+    struct arguments arguments;
+    if (!collect(&arguments, first, rest))
+        return -1;
+    char *const *envp =
+        has_environment ? va_arg(*rest, char *const *) : environ;
+    const int result = exec(name, arguments.all, envp);
+    if (arguments.n_bytes != 0)
+        raw_unmap(arguments.all, arguments.n_bytes);
+    return result;
 }
 
 EXPORT int
 execl(const char *path, const char *first, ...)
 {
-    struct arguments arguments;
     va_list rest;
     va_start(rest, first);
-    const bool is_collected = collect(&arguments, first, &rest);
+    const int result = execute(execve, path, first, false, &rest);
     va_end(rest);
-    if (!is_collected)
-        return -1;
-    const int result = execve(path, arguments.all, environ);
-    let_go(&arguments);
     return result;
 }
 
 EXPORT int
 execlp(const char *file, const char *first, ...)
 {
-    struct arguments arguments;
     va_list rest;
     va_start(rest, first);
-    const bool is_collected = collect(&arguments, first, &rest);
+    const int result = execute(execvpe, file, first, false, &rest);
     va_end(rest);
-    if (!is_collected)
-        return -1;
-    const int result = execvpe(file, arguments.all, environ);
-    let_go(&arguments);
     return result;
 }
 
 EXPORT int
 execle(const char *path, const char *first, ...)
 {
-    struct arguments arguments;
     va_list rest;
     va_start(rest, first);
-    const bool is_collected = collect(&arguments, first, &rest);
-    char *const *envp = is_collected ? va_arg(rest, char *const *) : NULL;
+    const int result = execute(execve, path, first, true, &rest);
     va_end(rest);
-    if (!is_collected)
-        return -1;
-    const int result = execve(path, arguments.all, envp);
-    let_go(&arguments);
     return result;
 }
 

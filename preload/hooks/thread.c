@@ -1,13 +1,35 @@
 /*
  * Threads under a real-time policy, which may never be made to wait: who asks
  * for one is noted, so that nobody needs to ask the kernel later, when a
- * sandbox may forbid it. A thread's start and end are noticed by guard.c.
+ * sandbox may forbid it. And stacks that the program supplies: they may be a
+ * part of any mapping. A thread's start and end are noticed by guard.c.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 
+#include "preload/guard.h"
 #include "preload/process.h"
 #include "preload/real.h"
+#include "preload/record.h"
+
+/* Attributes without a stack of their own say one that ends at 0. */
+static void
+tell_stack(const pthread_attr_t *attributes)
+{
+    void *start = NULL;
+    size_t n_bytes = 0;
+    if (pthread_attr_getstack(attributes, &start, &n_bytes) != 0 ||
+        (uintptr_t)start + n_bytes == 0)
+        return;
+    const int saved_errno = errno;
+    struct thread *me = guard_enter(1);
+    if (me != NULL) {
+        record_stack(me, (uintptr_t)start, n_bytes);
+        guard_leave(me);
+    }
+    errno = saved_errno;
+}
 
 EXPORT int
 pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
@@ -15,9 +37,11 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 {
     int policy = SCHED_OTHER;
     real_resolve();
-    if (attributes != NULL &&
-        pthread_attr_getschedpolicy(attributes, &policy) == 0)
-        process_note_policy(policy);
+    if (attributes != NULL) {
+        if (pthread_attr_getschedpolicy(attributes, &policy) == 0)
+            process_note_policy(policy);
+        tell_stack(attributes);
+    }
     return real.pthread_create(thread, attributes, start, argument);
 }
 

@@ -22,6 +22,12 @@ struct query;
     INT64_MIN /* a number that the recording does not have \
                */
 
+static inline int64_t
+query_known(int64_t number)
+{
+    return number == QUERY_UNKNOWN ? 0 : number;
+}
+
 /*
  * target is a path, path@MOMENT, or the pid of a traced process. Never NULL;
  * query_complaint tells whether it could be opened.

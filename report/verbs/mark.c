@@ -19,12 +19,6 @@ static const char help[] =
     "its processes (of one process where a PID is given). Returns when it is\n"
     "in the recording: `residue stats REC@TEXT` shows it.\n";
 
-static bool
-is_number(const char *word)
-{
-    return word[0] != '\0' && strspn(word, "0123456789") == strlen(word);
-}
-
 static void
 fill_in(struct control_request *request, const struct arguments *arguments)
 {
@@ -40,9 +34,6 @@ fill_in(struct control_request *request, const struct arguments *arguments)
              "start, peak or end, and has no @",
              arguments->rest);
     memcpy(request->text, arguments->rest, n_bytes + 1);
-    const bool is_pid =
-        is_number(arguments->target) && access(arguments->target, F_OK) != 0;
-    request->pid = is_pid ? atoi(arguments->target) : 0;
 }
 
 int
@@ -54,6 +45,7 @@ verb_mark(int argc, char **argv)
     fill_in(&request, &arguments);
 
     struct query *query = arguments_open(arguments.target);
+    request.pid = (int32_t)query_pid(query);
     char *socket = query_meta(query, "socket");
     arguments_check(query);
     const int fd = socket == NULL ? -1 : control_connect(socket);

@@ -16,17 +16,12 @@ enum {
     QUARTERS = 4,
 };
 
-static int64_t
-known(int64_t number)
-{
-    return number == QUERY_UNKNOWN ? 0 : number;
-}
-
 /* How sure a figure of this census is. */
 static const char *
 confidence_of(const struct query_census *census)
 {
-    if (known(census->torn) != 0 || known(census->in_swap_bytes) != 0)
+    if (query_known(census->torn) != 0 ||
+        query_known(census->in_swap_bytes) != 0)
         return "medium";
     return strcmp(census->kind, "end") == 0 || strcmp(census->kind, "mark") == 0
                ? "high"
@@ -35,40 +30,30 @@ confidence_of(const struct query_census *census)
 
 /* ---- arena-pinning ----------------------------------------------------- */
 
-/* Whose blocks hold most of the pinned arenas, or NULL. */
-static const struct query_type *
-main_pinner(const struct facts *facts)
+static int64_t
+pinned_by(const struct query_type *type)
 {
-    const struct query_type *main = NULL;
-    int64_t most = 0;
-    for (size_t i = 0; i < facts->n_pinners; i++) {
-        const struct query_type *type = &facts->pinners[i];
-        const int64_t held =
-            known(type->pinned_exclusive) + known(type->pinned_split);
-        if (held > most) {
-            most = held;
-            main = type;
-        }
-    }
-    return main;
+    return query_known(type->pinned_exclusive) +
+           query_known(type->pinned_split);
 }
 
-/* Who held most of all arenas when types were last read, or NULL. */
-static const struct query_type *
-main_holder(const struct facts *facts)
+static int64_t
+held_by(const struct query_type *type)
 {
-    const struct query_type *main = NULL;
-    int64_t most = 0;
-    for (size_t i = 0; i < facts->n_types; i++) {
-        const struct query_type *type = &facts->types[i];
-        const int64_t held =
-            known(type->held_exclusive) + known(type->held_split);
-        if (held > most) {
-            most = held;
-            main = type;
-        }
+    return query_known(type->held_exclusive) + query_known(type->held_split);
+}
+
+/* The type with the greatest value, or NULL: all are 0. */
+static const struct query_type *
+greatest(const struct query_type *types, size_t n,
+         int64_t (*value)(const struct query_type *type))
+{
+    const struct query_type *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (value(&types[i]) > (found == NULL ? 0 : value(found)))
+            found = &types[i];
     }
-    return main;
+    return found;
 }
 
 /* "objects of type float", or what those are that are no objects. */
@@ -102,10 +87,7 @@ pinning_sentence(const struct query_census *census,
     if (owner != NULL) {
         char share[UNITS_BYTES];
         text_addf(&text, ": %s of it is held by ",
-                  units_share(share,
-                              known(owner->pinned_exclusive) +
-                                  known(owner->pinned_split),
-                              census->pinned_held));
+                  units_share(share, pinned_by(owner), census->pinned_held));
         add_owner(&text, owner);
     }
     text_add(&text, ".");
@@ -134,12 +116,13 @@ pinning_evidence(const struct facts *facts, const struct query_type *owner)
         text_addf(&text, " (%s) live in them",
                   units_bytes(own, owner->pinned_bytes));
     }
-    if (owner != NULL && known(owner->pinned_exclusive) != 0) {
+    if (owner != NULL && query_known(owner->pinned_exclusive) != 0) {
         char alone[UNITS_BYTES];
         text_addf(&text, ", alone in those that hold %s",
                   units_bytes(alone, owner->pinned_exclusive));
     }
-    const struct query_type *holder = owner == NULL ? main_holder(facts) : NULL;
+    const struct query_type *holder =
+        owner == NULL ? greatest(facts->types, facts->n_types, held_by) : NULL;
     if (holder != NULL) {
         char then[UNITS_BYTES];
         text_addf(&text,
@@ -173,9 +156,10 @@ static bool
 arena_pinning(const struct facts *facts, struct finding *finding)
 {
     const struct query_census *census = &facts->census;
-    if (known(census->arenas_pinned) == 0)
+    if (query_known(census->arenas_pinned) == 0)
         return false;
-    const struct query_type *owner = main_pinner(facts);
+    const struct query_type *owner =
+        greatest(facts->pinners, facts->n_pinners, pinned_by);
     *finding = (struct finding){
         .id = "arena-pinning",
         .bytes = census->pinned_held,
@@ -195,8 +179,8 @@ static bool
 pool_holes(const struct facts *facts, struct finding *finding)
 {
     const struct query_census *census = &facts->census;
-    const int64_t holes =
-        known(census->ledger[CAUSE_python_holes]) - known(census->pinned_holes);
+    const int64_t holes = query_known(census->ledger[CAUSE_python_holes]) -
+                          query_known(census->pinned_holes);
     if (holes <= 0)
         return false;
     char size[UNITS_BYTES];
@@ -227,19 +211,19 @@ pool_holes(const struct facts *facts, struct finding *finding)
 static int64_t
 python_bytes(const struct query_census *census)
 {
-    return known(census->ledger[CAUSE_python_live]);
+    return query_known(census->ledger[CAUSE_python_live]);
 }
 
 /* What is resident outside of Python's arenas, files and the profiler. */
 static int64_t
 native_bytes(const struct query_census *census)
 {
-    return census->rss_bytes - known(census->ledger[CAUSE_profiler]) -
-           known(census->ledger[CAUSE_file]) -
-           known(census->ledger[CAUSE_python_live]) -
-           known(census->ledger[CAUSE_python_holes]) -
-           known(census->ledger[CAUSE_python_free_pools]) -
-           known(census->ledger[CAUSE_python_overhead]);
+    return census->rss_bytes - query_known(census->ledger[CAUSE_profiler]) -
+           query_known(census->ledger[CAUSE_file]) -
+           query_known(census->ledger[CAUSE_python_live]) -
+           query_known(census->ledger[CAUSE_python_holes]) -
+           query_known(census->ledger[CAUSE_python_free_pools]) -
+           query_known(census->ledger[CAUSE_python_overhead]);
 }
 
 /*
@@ -346,7 +330,7 @@ static bool
 not_enough_evidence(const struct facts *facts, struct finding *finding)
 {
     const struct query_census *census = &facts->census;
-    const int64_t unexplained = known(census->ledger[CAUSE_unexplained]);
+    const int64_t unexplained = query_known(census->ledger[CAUSE_unexplained]);
     const int64_t threshold = verdict_threshold(facts);
     if (census->id != 0 && unexplained * 4 < census->rss_bytes)
         return false;
@@ -380,7 +364,7 @@ not_enough_evidence(const struct facts *facts, struct finding *finding)
         "that moment.",
         units_bytes(live, census->live_bytes));
     finding->action =
-        known(census->live_bytes) * 2 > unexplained
+        query_known(census->live_bytes) * 2 > unexplained
             ? xstrdup("If this is more than expected, a native library or "
                       "large Python objects use it.")
             : xstrdup("Most of it is not in use: malloc keeps free memory, or "

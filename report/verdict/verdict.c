@@ -11,12 +11,6 @@ enum {
     LEAST_BYTES = 4 * 1024 * 1024,
 };
 
-static int64_t
-known(int64_t number)
-{
-    return number == QUERY_UNKNOWN ? 0 : number;
-}
-
 int64_t
 verdict_threshold(const struct facts *facts)
 {
@@ -35,7 +29,7 @@ verdict_held(const struct query_census *census)
     };
     int64_t n_bytes = 0;
     for (size_t i = 0; i < countof(held); i++) {
-        n_bytes += known(census->ledger[held[i]]);
+        n_bytes += query_known(census->ledger[held[i]]);
     }
     return n_bytes;
 }
@@ -163,9 +157,9 @@ headline_of(const struct facts *facts, bool has_others)
     char unexplained[UNITS_BYTES];
     char *who = has_others ? name_of(facts->process) : xstrdup("");
     const int64_t free_bytes = verdict_held(census);
-    const int64_t no_cause = known(census->ledger[CAUSE_unexplained]);
+    const int64_t no_cause = query_known(census->ledger[CAUSE_unexplained]);
     const int64_t need = census->rss_bytes - free_bytes - no_cause -
-                         known(census->ledger[CAUSE_profiler]);
+                         query_known(census->ledger[CAUSE_profiler]);
     char *headline = xasprintf(
         "%s%sRSS %s: the program needs %s, %s are free but held, %s "
         "unexplained.",
@@ -198,8 +192,8 @@ risen_bytes(const struct facts *facts)
     if (facts->n_censuses < 2)
         return 0;
     const struct query_census *first = &facts->censuses[0];
-    return known(facts->census.ledger[CAUSE_python_live]) -
-           known(first->ledger[CAUSE_python_live]);
+    return query_known(facts->census.ledger[CAUSE_python_live]) -
+           query_known(first->ledger[CAUSE_python_live]);
 }
 
 static char *
@@ -229,7 +223,7 @@ nothing_held(const struct facts *facts)
     const struct query_census *census = &facts->census;
     const int64_t free_bytes = census->id == 0 ? 0 : verdict_held(census);
     const int64_t no_cause =
-        census->id == 0 ? 0 : known(census->ledger[CAUSE_unexplained]);
+        census->id == 0 ? 0 : query_known(census->ledger[CAUSE_unexplained]);
     const bool is_sure = strcmp(census->kind, "end") == 0 &&
                          no_cause < census->rss_bytes / LEAST_SHARE;
     return (struct finding){

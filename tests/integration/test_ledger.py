@@ -117,6 +117,19 @@ def test_a_mapping_that_no_hook_saw_is_unexplained():
         raise AssertionError("unexplained is %d" % ledger["unexplained"])
 
 
+def test_a_stack_that_the_program_supplies():
+    """A stack that is a part of a mapping is that part and no more"""
+    with Live(chain.chain.target("own_stack")) as live:
+        same("it says", live.line(), "ready")
+        live.mark("running")
+        ledger = live.stats("running")["ledger"]
+        same("exit status", live.end(), 0)
+    if not 4096 <= ledger["stacks"] <= 1024 * 1024:
+        raise AssertionError("%d bytes of stacks" % ledger["stacks"])
+    if ledger["unexplained"] < 63 * 1024 * 1024:
+        raise AssertionError("%d bytes unexplained" % ledger["unexplained"])
+
+
 def test_what_is_not_measured_is_null():
     """A cause that this version does not measure is null, not 0"""
     ledger = unexplained_of("by-libc")

@@ -165,6 +165,30 @@ lay_stacks(void *context)
     mprotect(area + 16 * PAGE, 16 * PAGE, PROT_NONE); /* two mappings of it */
 }
 
+Test(census_mappings, a_stack_that_the_program_supplied_is_that_and_no_more)
+{
+    area = target_reserve(64 * PAGE, PAGE);
+    struct target target = target_start(lay_stacks, NULL);
+    struct census_request request = asking_request(NULL, 0);
+    struct census *before = asking_take(&target, &request);
+    uint64_t block = (uintptr_t)area + 15 * PAGE + 512;
+    struct census_range stacks[] = {
+        {(uintptr_t)area + 40 * PAGE, 8 * PAGE  }, /* another's */
+        {(uintptr_t)area + 14 * PAGE, 2 * PAGE  },
+        {0,                           UINT64_MAX},
+    };
+    request.control_blocks = &block;
+    request.n_control_blocks = 1;
+    request.stacks = stacks;
+    request.n_stacks = countof(stacks);
+    struct census *census = asking_take(&target, &request);
+    check_eq(census->ledger[CAUSE_stacks],
+             before->ledger[CAUSE_stacks] + 2 * PAGE);
+    census_destroy(before);
+    census_destroy(census);
+    target_end(&target);
+}
+
 Test(census_mappings, a_threads_stack_is_proved_by_its_control_block)
 {
     area = target_reserve(64 * PAGE, PAGE);

@@ -340,6 +340,33 @@ first_event_of_child(void)
     return thread->buffer->counters[0].births == 0 ? 0 : 5;
 }
 
+/* While another thread introduces the child. */
+static int
+events_during_the_introduction(void)
+{
+    if (!process_claim_introduction() || process_claim_introduction())
+        return 1;
+    if (guard_enter(2) != NULL)
+        return 2;
+    guard_count_birth(0, 100);
+    guard_count_birth(0, 100);
+    guard_count_death(0, 100);
+    process_start_child();
+    struct thread *thread = guard_enter(1);
+    if (thread == NULL)
+        return 3;
+    guard_leave(thread);
+    const struct wire_counters all = counters_of(WIRE_CALLER_NATIVE);
+    if (all.births != 2 || all.birth_bytes != 200 || all.deaths != 1)
+        return 4;
+    return lost_events() == 2 ? 0 : 5;
+}
+
+Test(guard, what_comes_during_an_introduction_is_counted)
+{
+    check_eq(in_child(events_during_the_introduction), 0);
+}
+
 Test(guard, a_child_introduces_itself_at_its_first_event)
 {
     guard_leave(enter(1));

@@ -415,6 +415,7 @@ Test(early_malloc, what_comes_before_the_introduction_is_kept)
     memory_sink_start();
     void *early = hooked_malloc(100);
     void *large = hooked_malloc(LARGE);
+    check_true(guard_init());
     process_introduce();
     hooked_free(early);
     hooked_free(large);
