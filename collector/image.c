@@ -22,6 +22,13 @@ may_be_pythons(const struct image *image, const struct wire_map *map)
            (map->record.detail & flags) == flags;
 }
 
+static bool
+is_anonymous(const struct wire_map *map)
+{
+    const uint32_t flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    return (map->record.detail & flags) == flags;
+}
+
 static void
 on_map(void *context, const struct wire_map *map)
 {
@@ -29,6 +36,11 @@ on_map(void *context, const struct wire_map *map)
     if (may_be_pythons(image, map))
         arenas_map(image->arenas, map->stamp, map->addr, map->n_bytes,
                    image->now_us);
+    if (is_anonymous(map))
+        mappings_map(image->mappings, map->stamp, map->addr, map->n_bytes,
+                     map->caller);
+    else
+        mappings_unmap(image->mappings, map->stamp, map->addr, map->n_bytes);
 }
 
 static void
@@ -37,8 +49,10 @@ on_unmap(void *context, const struct wire_unmap *unmap)
     const struct image *image = context;
     if (image->hello.python_text.n_bytes != 0)
         arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
+    mappings_unmap(image->mappings, unmap->stamp, unmap->addr, unmap->n_bytes);
 }
 
+/* What is anonymous stays so: the census asks the kernel whether it is. */
 static void
 on_remap(void *context, const struct wire_remap *remap)
 {
@@ -46,6 +60,29 @@ on_remap(void *context, const struct wire_remap *remap)
     if (image->hello.python_text.n_bytes != 0)
         arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
                      remap->old_bytes);
+    mappings_unmap(image->mappings, remap->death_stamp, remap->old_addr,
+                   remap->old_bytes);
+    mappings_map(image->mappings, remap->stamp, remap->addr, remap->n_bytes,
+                 remap->caller);
+}
+
+static void
+on_birth(void *context, const struct wire_birth *birth)
+{
+    const struct image *image = context;
+    const struct census_block block = {
+        .addr = birth->addr,
+        .n_bytes = birth->n_bytes,
+        .is_python = birth->record.detail == WIRE_CALLER_PYTHON,
+    };
+    blocks_birth(image->blocks, birth->stamp, &block);
+}
+
+static void
+on_death(void *context, const struct wire_death *death)
+{
+    const struct image *image = context;
+    blocks_death(image->blocks, death->stamp, death->addr, image->now_us);
 }
 
 /* glibc gives a cached stack again, and a program its own. */
@@ -146,6 +183,8 @@ image_drain(struct image *image, uint64_t now_us)
         .map = on_map,
         .unmap = on_unmap,
         .remap = on_remap,
+        .birth = on_birth,
+        .death = on_death,
         .thread = on_thread,
         .python = on_python,
         .gc = on_gc,
@@ -153,6 +192,7 @@ image_drain(struct image *image, uint64_t now_us)
         .end = on_end,
     };
     image->now_us = now_us;
+    mappings_set_time(image->mappings, now_us);
     image->is_open = source_drain(image->source, &handler);
 }
 
@@ -204,9 +244,15 @@ image_create(const struct introduction *introduction,
     if (forked_from != NULL) {
         image->arenas =
             arenas_clone(forked_from->arenas, image->hello.fork_stamp);
+        image->mappings =
+            mappings_clone(forked_from->mappings, image->hello.fork_stamp);
+        image->blocks =
+            blocks_clone(forked_from->blocks, image->hello.fork_stamp);
         image->gc = forked_from->gc;
     } else {
         image->arenas = arenas_create();
+        image->mappings = mappings_create();
+        image->blocks = blocks_create();
     }
     return image;
 }
@@ -230,6 +276,8 @@ image_destroy(struct image *image)
     source_destroy(image->source);
     memory_destroy(image->memory);
     arenas_destroy(image->arenas);
+    mappings_destroy(image->mappings);
+    blocks_destroy(image->blocks);
     free(image->control_blocks);
     free(image->stacks);
     free(image);
@@ -255,17 +303,20 @@ range_of(const struct wire_range *range)
 }
 
 struct census_request
-image_request(const struct image *image, enum recording_census_kind kind,
-              bool wants_types, uint64_t now_us)
+image_request(const struct image *image, const struct census_occasion *occasion)
 {
     struct census_request request = {
-        .kind = kind,
+        .kind = occasion->kind,
         .python_major = image->python_major,
         .python_minor = image->python_minor,
+        .python_runtime = image->hello.python_runtime,
+        .python_text = range_of(&image->hello.python_text),
         .own = {range_of(&image->hello.image),
                 range_of(&image->hello.private_use)},
         .shared_inode = source_shared_inode(image->source),
-        .wants_types = wants_types,
+        .wants_types = occasion->wants_types,
+        .types_budget_us = occasion->types_budget_us,
+        .wants_proofs = occasion->kind == CENSUS_mark,
         .n_control_blocks = image->n_control_blocks,
         .control_blocks =
             xcalloc(image->n_control_blocks, sizeof(image->control_blocks[0])),
@@ -278,7 +329,11 @@ image_request(const struct image *image, enum recording_census_kind kind,
     if (image->n_stacks != 0)
         memcpy(request.stacks, image->stacks,
                image->n_stacks * sizeof(image->stacks[0]));
-    request.candidates =
-        arenas_candidates(image->arenas, now_us, &request.n_candidates);
+    request.mappings =
+        mappings_list(image->mappings, occasion->seen_us, &request.n_mappings);
+    request.blocks =
+        blocks_list(image->blocks, occasion->seen_us, &request.n_blocks);
+    request.candidates = arenas_candidates(image->arenas, occasion->now_us,
+                                           &request.n_candidates);
     return request;
 }

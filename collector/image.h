@@ -14,7 +14,9 @@
 #include "collector/census/census.h"
 #include "collector/census/memory.h"
 #include "collector/model/arenas.h"
+#include "collector/model/blocks.h"
 #include "collector/model/gc.h"
+#include "collector/model/mappings.h"
 #include "collector/source.h"
 #include "include/wire.h"
 
@@ -39,6 +41,8 @@ struct image {
     struct source *source; /* NULL once it was shed */
     struct memory *memory; /* likewise */
     struct arenas *arenas;
+    struct mappings *mappings;
+    struct blocks *blocks;
     struct gc gc;
     unsigned python_major; /* 0: none, or one that is not known */
     unsigned python_minor;
@@ -78,9 +82,17 @@ bool image_is_sound(const struct image *image);
 
 struct source_totals image_totals(struct image *image);
 
+/* Why and when a census is taken; times of the recording. */
+struct census_occasion {
+    enum recording_census_kind kind;
+    bool wants_types;
+    uint64_t types_budget_us; /* 0: as long as they take */
+    uint64_t seen_us;         /* of its view */
+    uint64_t now_us;
+};
+
 /* What a census needs to know; census_request_finish frees it. */
 struct census_request image_request(const struct image *image,
-                                    enum recording_census_kind kind,
-                                    bool wants_types, uint64_t now_us);
+                                    const struct census_occasion *occasion);
 
 #endif

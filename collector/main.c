@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "collector/inspection.h"
 #include "collector/loop.h"
 #include "collector/recording.h"
 #include "collector/registry.h"
@@ -34,6 +35,8 @@ enum {
     TICK_NS = RECORDING_TICK_US * 1000,
     /* How long `run` is kept waiting for processes that outlive its CMD. */
     LINGER_US = 400000,
+    OOM_OFFER = 500, /* thousandths of the memory there is */
+    OOM_MOST = 1000,
 };
 
 /* The preload stays out of programs that export this name. */
@@ -44,11 +47,12 @@ struct options {
     char socket[RENDEZVOUS_PATH_BYTES];
     const char *output;
     int launcher; /* descriptor of the one who started us; -1: nobody */
+    struct inspection_plan inspection; /* pid 0: none */
 };
 
 /* A mark on its way: answered when its censuses are committed. */
 struct mark {
-    struct connection *connection;
+    struct connection *connection; /* NULL: the launcher of an inspection */
     struct collector *collector;
     unsigned n_filed;
     unsigned n_left;
@@ -60,12 +64,14 @@ struct collector {
     struct survey *survey;
     struct recording *recording;
     struct roster *roster;
+    struct inspection *inspection; /* NULL: processes introduce themselves */
+    unsigned n_untold; /* of its censuses, on their way to the file */
     struct rendezvous *rendezvous;
     struct watch timer;
     struct watch signals;
     struct watch surveyed;
     struct watch committed;
-    bool has_launcher;
+    int launcher;   /* -1: nobody */
     bool has_ended; /* the launcher's CMD, or the launcher */
     uint64_t ended_us;
     struct connection *ending; /* waits for the seal; NULL: nobody does */
@@ -82,11 +88,43 @@ mark_reached_recording(void *context)
 }
 
 static void
+tell_launcher(const struct collector *collector, uint64_t t_us)
+{
+    const struct control_reply reply = {
+        .magic = CONTROL_MAGIC,
+        .version = CONTROL_VERSION,
+        .status = CONTROL_OK,
+        .t_us = t_us,
+        .pid = getpid(),
+        .count = 1,
+    };
+    send(collector->launcher, &reply, sizeof(reply),
+         MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void
 answer_mark(struct mark *mark)
 {
-    rendezvous_reply(mark->connection, CONTROL_OK, "", mark->n_filed,
-                     mark->t_us);
+    if (mark->connection == NULL) {
+        mark->collector->n_untold--;
+        tell_launcher(mark->collector, mark->t_us);
+    } else {
+        rendezvous_reply(mark->connection, CONTROL_OK, "", mark->n_filed,
+                         mark->t_us);
+    }
     free(mark);
+}
+
+/* A census of an inspection: its launcher hears of it when it is committed. */
+static void
+on_taken(void *context)
+{
+    struct collector *collector = context;
+    struct mark *mark = xcalloc(1, sizeof(*mark));
+    mark->collector = collector;
+    mark->t_us = recording_now_us(collector->recording);
+    collector->n_untold++;
+    recording_put_sync(collector->recording, mark);
 }
 
 static void
@@ -97,8 +135,12 @@ set_mark(struct collector *collector, struct connection *connection,
     mark->connection = connection;
     mark->collector = collector;
     mark->t_us = recording_now_us(collector->recording);
-    mark->n_filed = roster_mark(collector->roster, request->pid, request->text,
-                                mark_reached_recording, mark);
+    mark->n_filed =
+        collector->inspection != NULL
+            ? inspection_mark(collector->inspection, request->pid,
+                              request->text, mark_reached_recording, mark)
+            : roster_mark(collector->roster, request->pid, request->text,
+                          mark_reached_recording, mark);
     mark->n_left = mark->n_filed;
     if (mark->n_filed != 0) {
         recording_put_event(collector->recording, RECORDING_UNKNOWN, "mark",
@@ -172,6 +214,14 @@ static void
 after_round(void *context)
 {
     struct collector *collector = context;
+    if (collector->inspection != NULL) {
+        if (collector->has_ended)
+            inspection_stop(collector->inspection);
+        if (inspection_is_over(collector->inspection) &&
+            collector->n_untold == 0)
+            loop_stop(collector->loop);
+        return;
+    }
     if (!collector->has_ended)
         return;
     if (roster_is_over(collector->roster)) {
@@ -192,7 +242,11 @@ static bool
 on_introduced(void *context, const struct introduction *introduction)
 {
     struct collector *collector = context;
-    return roster_introduce(collector->roster, introduction);
+    if (collector->inspection == NULL)
+        return roster_introduce(collector->roster, introduction);
+    for (size_t i = 0; i < countof(introduction->fds); i++)
+        close(introduction->fds[i]);
+    return false;
 }
 
 static void
@@ -202,7 +256,10 @@ on_tick(void *context)
     uint64_t n_ticks;
     if (read(collector->timer.fd, &n_ticks, sizeof(n_ticks)) < 0)
         return;
-    roster_tick(collector->roster);
+    if (collector->inspection != NULL)
+        inspection_tick(collector->inspection);
+    else
+        roster_tick(collector->roster);
     rendezvous_tick(collector->rendezvous);
 }
 
@@ -210,7 +267,10 @@ static void
 on_surveyed(void *context)
 {
     struct collector *collector = context;
-    roster_fetch(collector->roster);
+    if (collector->inspection != NULL)
+        inspection_fetch(collector->inspection);
+    else
+        roster_fetch(collector->roster);
 }
 
 static void
@@ -273,6 +333,27 @@ raise_limits(void)
     }
 }
 
+/*
+ * Who measures memory must not cost a program its life: where none is left, the
+ * kernel counts this program as if it used half of it more. So it goes before
+ * every program but one that uses more than half, whose end it is to record.
+ * Where that cannot be offered nothing is lost.
+ */
+static void
+offer_own_life(void)
+{
+    int inherited;
+    FILE *file = fopen("/proc/self/oom_score_adj", "r+e");
+    if (file == NULL)
+        return;
+    if (fscanf(file, "%d", &inherited) == 1) {
+        const int offered = inherited + OOM_OFFER;
+        rewind(file);
+        fprintf(file, "%d", offered < OOM_MOST ? offered : OOM_MOST);
+    }
+    fclose(file);
+}
+
 /* Tells the launcher, or the user, that this collector cannot work. */
 NORETURN static void
 refuse(const struct options *options, const char *what, const char *why)
@@ -308,6 +389,21 @@ recording_path(const struct options *options)
 }
 
 static void
+open_inspection(struct collector *collector, const struct options *options)
+{
+    char why[256];
+    struct inspection_plan plan = options->inspection;
+    plan.taken = on_taken;
+    plan.context = collector;
+    collector->inspection = inspection_create(
+        &plan, collector->survey, collector->recording, why, sizeof(why));
+    if (collector->inspection != NULL)
+        return;
+    rendezvous_close(collector->rendezvous);
+    refuse(options, "it cannot be read", why);
+}
+
+static void
 open_all(struct collector *collector, const struct options *options)
 {
     char why[256];
@@ -339,6 +435,9 @@ open_all(struct collector *collector, const struct options *options)
         refuse(options, "residued", "no thread is to be had");
     collector->roster =
         roster_create(collector->loop, collector->survey, collector->recording);
+    collector->launcher = options->launcher;
+    if (options->inspection.pid != 0)
+        open_inspection(collector, options);
     watch(collector, &collector->signals, signals, on_signal);
     watch(collector, &collector->timer, open_timer(), on_tick);
     watch(collector, &collector->surveyed, survey_fd(collector->survey),
@@ -356,7 +455,6 @@ greet_launcher(struct collector *collector, int fd)
         .status = CONTROL_OK,
         .pid = getpid(),
     };
-    collector->has_launcher = true;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     rendezvous_adopt(collector->rendezvous, fd, on_launcher_gone);
     send(fd, &reply, sizeof(reply), MSG_NOSIGNAL);
@@ -377,10 +475,13 @@ static bool
 close_all(struct collector *collector)
 {
     roster_finish(collector->roster);
+    if (collector->inspection != NULL)
+        inspection_finish(collector->inspection);
     survey_destroy(collector->survey);
     recording_put_number(collector->recording, "collector_cpu_us",
                          (int64_t)own_cpu_us());
     roster_destroy(collector->roster);
+    inspection_destroy(collector->inspection);
     const uint64_t now_us = recording_now_us(collector->recording);
     const bool is_sealed = recording_seal(collector->recording);
     if (collector->ending != NULL)
@@ -418,11 +519,15 @@ default_socket(char *path)
 static struct options
 parse(int argc, char **argv)
 {
-    enum { SOCKET = 256, OUTPUT, LAUNCHER, HELP };
+    enum { SOCKET = 256, OUTPUT, LAUNCHER, INSPECT, EVERY, TIMES, HELP };
     static const struct option known[] = {
         {"socket",      required_argument, NULL, SOCKET  },
         {"output",      required_argument, NULL, OUTPUT  },
-        {"launcher-fd", required_argument, NULL, LAUNCHER}, /* residue run's */
+ /* Of `residue run` and `residue inspect`, as are the next three. */
+        {"launcher-fd", required_argument, NULL, LAUNCHER},
+        {"inspect",     required_argument, NULL, INSPECT },
+        {"every-us",    required_argument, NULL, EVERY   },
+        {"times",       required_argument, NULL, TIMES   },
         {"help",        no_argument,       NULL, HELP    },
         {NULL,          0,                 NULL, 0       },
     };
@@ -441,6 +546,15 @@ parse(int argc, char **argv)
             break;
         case LAUNCHER:
             options.launcher = atoi(optarg);
+            break;
+        case INSPECT:
+            options.inspection.pid = atoi(optarg);
+            break;
+        case EVERY:
+            options.inspection.period_us = strtoull(optarg, NULL, 10);
+            break;
+        case TIMES:
+            options.inspection.n_times = strtoull(optarg, NULL, 10);
             break;
         case HELP:
             fputs(help, stdout);
@@ -464,6 +578,7 @@ main(int argc, char **argv)
     const struct options options = parse(argc, argv);
     struct collector collector = {0};
     raise_limits();
+    offer_own_life();
     open_all(&collector, &options);
     if (options.launcher >= 0)
         greet_launcher(&collector, options.launcher);

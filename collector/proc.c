@@ -40,16 +40,32 @@ proc_is_alive(const struct proc *proc)
     return proc->pidfd >= 0 && poll(&ended, 1, 0) == 0;
 }
 
+/* False: it is gone. */
+static bool
+read_statm(const struct proc *proc, uint64_t *resident, uint64_t *shared)
+{
+    char line[128];
+    const ssize_t n = pread(proc->statm, line, sizeof(line) - 1, 0);
+    line[n < 0 ? 0 : n] = '\0';
+    return sscanf(line, "%*s %" SCNu64 " %" SCNu64, resident, shared) == 2;
+}
+
 uint64_t
 proc_rss(const struct proc *proc)
 {
-    char line[128];
-    uint64_t n_pages = 0;
-    const ssize_t n = pread(proc->statm, line, sizeof(line) - 1, 0);
-    if (n <= 0)
-        return 0;
-    line[n] = '\0';
-    return sscanf(line, "%*s %" SCNu64, &n_pages) == 1 ? n_pages * PAGE : 0;
+    uint64_t resident;
+    uint64_t shared;
+    return read_statm(proc, &resident, &shared) ? resident * PAGE : 0;
+}
+
+int64_t
+proc_anon(const struct proc *proc)
+{
+    uint64_t resident;
+    uint64_t shared;
+    if (!read_statm(proc, &resident, &shared) || resident < shared)
+        return -1;
+    return (int64_t)((resident - shared) * PAGE);
 }
 
 int64_t

@@ -25,6 +25,9 @@ bool proc_is_alive(const struct proc *proc);
 /* Resident bytes, about; 0: it is gone. */
 uint64_t proc_rss(const struct proc *proc);
 
+/* Of these what is its own, not of files nor shared, about; -1: it is gone. */
+int64_t proc_anon(const struct proc *proc);
+
 /* Its peak, or -1. */
 int64_t proc_vm_hwm(const struct proc *proc);
 

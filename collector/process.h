@@ -13,25 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "collector/budget.h"
 #include "collector/image.h"
-#include "collector/loop.h"
-#include "collector/recording.h"
-#include "collector/survey.h"
-#include "include/wire.h"
-
-/* What every process leans on; outlives them all. */
-struct process_world {
-    struct loop *loop;
-    struct survey *survey;
-    struct recording *recording;
-    struct budget budget;
-    /* A process spoke of a child that will introduce itself. */
-    void (*expect)(void *context, pid_t pid);
-    /* A marked census is on its way to the file. */
-    void (*marked)(void *context, void *mark);
-    void *context;
-};
+#include "collector/world.h"
 
 struct process;
 
@@ -59,12 +42,6 @@ bool process_is_same(const struct process *process);
 
 /* Every 100 ms. */
 void process_tick(struct process *process);
-
-/* Files a complete census under a label; world->marked gets mark afterwards. */
-bool process_mark(struct process *process, const char *label, void *mark);
-
-/* A census came back; the job is gone afterwards. */
-void process_take_back(struct survey_job *job);
 
 void process_set_exit(struct process *process, int wait_status);
 

@@ -1,7 +1,6 @@
 #include "collector/registry.h"
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +35,13 @@ registry_enter(pid_t pid)
     unlink(path);
     if (symlink(registry.recording, path) != 0)
         return; /* then only the path of the recording names it */
+}
+
+bool
+registry_enter_new(pid_t pid)
+{
+    char path[RENDEZVOUS_PATH_BYTES];
+    return link_of(pid, path) && symlink(registry.recording, path) == 0;
 }
 
 void

@@ -8,12 +8,16 @@
 #ifndef COLLECTOR_REGISTRY_H
 #define COLLECTOR_REGISTRY_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The recording's path; without a call, or a directory, nothing is entered. */
 void registry_open(const char *recording);
 
 void registry_enter(pid_t pid);
+
+/* The same, unless another recording has it already: then false. */
+bool registry_enter_new(pid_t pid);
 void registry_leave(pid_t pid);
 
 #endif

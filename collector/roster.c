@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "collector/proc.h"
+#include "collector/process_census.h"
 #include "include/xalloc.h"
 
 enum {
@@ -99,6 +100,7 @@ roster_create(struct loop *loop, struct survey *survey,
         .context = roster,
     };
     budget_start(&roster->world.budget, now_us(roster));
+    roster->world.own = membership_own_open();
     return roster;
 }
 
@@ -111,6 +113,7 @@ roster_destroy(struct roster *roster)
         process_destroy(roster->processes[i]);
     while (roster->n_expected != 0)
         forget_expected(roster, roster->n_expected - 1);
+    membership_own_close(&roster->world.own);
     free(roster->processes);
     free(roster->expected);
     free(roster);
@@ -228,4 +231,6 @@ roster_finish(struct roster *roster)
 {
     for (size_t i = 0; i < roster->n_processes; i++)
         process_finish(roster->processes[i]);
+    recording_put_number(roster->world.recording, "collector_vm_hwm_bytes",
+                         proc_vm_hwm(&roster->world.own.proc));
 }

@@ -6,7 +6,12 @@
 
 #include <stdint.h>
 
+#include "collector/cgroup.h"
+
 enum { RECORDING_UNKNOWN = -1 }; /* in a number that may be null */
+
+/* The same in a number that may be negative: of live blocks and bytes. */
+#define RECORDING_NOT_COUNTED INT64_MIN
 
 struct recording_process {
     int64_t id;
@@ -18,6 +23,7 @@ struct recording_process {
     const char *command; /* a JSON array */
     const char *python;
     const char *note;
+    const char *level; /* a constant; never NULL */
     int64_t start_us;
     int64_t end_us;
     int64_t exit_status;
@@ -32,6 +38,8 @@ struct recording_process {
     int64_t lost_batches;
     int64_t census_cpu_us;
     int64_t census_read_bytes;
+    int64_t oom_kills;     /* in its cgroup */
+    int64_t shares_cgroup; /* whether the collector is in it */
 };
 
 /* One row of a tier of ticks: 0, 1 or 2. */
@@ -43,9 +51,10 @@ struct recording_tick {
     int64_t rss[3]; /* min, max, last */
     int64_t live[3];
     int64_t arenas[3];
+    int64_t cgroup[3];
 };
 
-/* The counters beside a census. */
+/* The figures beside a census. */
 struct recording_moment {
     int64_t process;
     int64_t image;
@@ -54,6 +63,9 @@ struct recording_moment {
     int64_t deaths;
     int64_t live_blocks;
     int64_t live_bytes;
+    int64_t collector_rss_bytes;
+    struct cgroup_usage cgroup;
+    int64_t cgroup_others;
     const char *label; /* may be NULL */
 };
 

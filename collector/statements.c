@@ -2,54 +2,56 @@
 
 #include <string.h>
 
+#include "collector/binder.h"
+#include "collector/details.h"
 #include "include/attrs.h"
 #include "include/recording.h"
 #include "include/xalloc.h"
 
 /* X(NAME, SQL) */
-#define STATEMENTS(X)                                                         \
-    X(META, "INSERT OR REPLACE INTO meta VALUES (?,?)")                       \
-    X(PROCESS, "INSERT OR REPLACE INTO process (id, pid, ns_pid, ppid,"       \
-               " parent, exe, command, python, level, start_us, end_us,"      \
-               " exit_status, note, vm_hwm_bytes, births, deaths,"            \
-               " live_blocks, live_bytes, python_births, python_deaths,"      \
-               " lost_events, lost_batches, census_cpu_us,"                   \
-               " census_read_bytes) VALUES"                                   \
-               " (?,?,?,?,?,?,?,?,'watch',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")    \
-    X(TICK0, "INSERT OR REPLACE INTO tick0 VALUES"                            \
-             " (?,?,?,?,?,?,?,?,?,?,?,?,?)")                                  \
-    X(TICK1, "INSERT OR REPLACE INTO tick1 VALUES"                            \
-             " (?,?,?,?,?,?,?,?,?,?,?,?,?)")                                  \
-    X(TICK2, "INSERT OR REPLACE INTO tick2 VALUES"                            \
-             " (?,?,?,?,?,?,?,?,?,?,?,?,?)")                                  \
-    X(CLEAR0, "DELETE FROM tick0 WHERE slot = ?")                             \
-    X(CLEAR1, "DELETE FROM tick1 WHERE slot = ?")                             \
-    X(CLEAR2, "DELETE FROM tick2 WHERE slot = ?")                             \
-    X(CENSUS,                                                                 \
-      "INSERT INTO census (process, t_us, image, kind, label, ordinal,"       \
-      " rss_bytes,"                                                           \
-      " skew_bytes, vm_hwm_bytes, swap_bytes, in_swap_bytes,"                 \
-      " anon_huge_bytes, torn, has_types, has_low_types, cpu_us, took_us, "   \
-      "read_bytes,"                                                           \
-      " births, deaths, live_blocks, live_bytes, profiler, stacks,"           \
-      " image_private, file, shmem, python_never_returned, python_live,"      \
-      " python_holes, python_free_pools, python_overhead, python_large,"      \
-      " native_live, native_overhead, native_free, mapped_anon,"              \
-      " unexplained, arenas, arena_bytes, arena_resident, arena_live,"        \
-      " arena_held, arenas_pinned, arenas_empty, pinned_held,"                \
-      " pinned_resident, pinned_holes, pinned_blocks, pinned_live) VALUES"    \
-      " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"  \
-      "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                                   \
-    X(CLASS, "INSERT INTO class VALUES (?,?,?,?,?)")                          \
-    X(ARENA, "INSERT INTO arena VALUES (?,?,?,?,?,?,?,?,?,?,?)")              \
-    X(TYPE, "INSERT INTO type VALUES (?,?,?,?,?,?,?,?,?,?,?)")                \
-    X(DROP_ARENAS, "DELETE FROM arena WHERE census = ?")                      \
-    X(DROP_CLASSES, "DELETE FROM class WHERE census = ?")                     \
-    X(DROP_TYPES, "DELETE FROM type WHERE census = ?")                        \
-    X(DROP_CENSUS, "DELETE FROM census WHERE id = ?")                         \
-    X(GC, "INSERT OR REPLACE INTO gc VALUES (?,?,?,?,?,?,?,?)")               \
-    X(COLLECTION, "INSERT OR REPLACE INTO collection VALUES (?,?,?,?,?,?,?)") \
-    X(EVENT, "INSERT INTO event VALUES (?,?,?,?)")                            \
+#define STATEMENTS(X)                                                          \
+    X(META, "INSERT OR REPLACE INTO meta VALUES (?,?)")                        \
+    X(PROCESS, "INSERT OR REPLACE INTO process (id, pid, ns_pid, ppid,"        \
+               " parent, exe, command, python, level, start_us, end_us,"       \
+               " exit_status, note, vm_hwm_bytes, births, deaths,"             \
+               " live_blocks, live_bytes, python_births, python_deaths,"       \
+               " lost_events, lost_batches, census_cpu_us,"                    \
+               " census_read_bytes, oom_kills, shares_cgroup) VALUES"          \
+               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"          \
+               "?)")                                                           \
+    X(TICK0, "INSERT OR REPLACE INTO tick0 VALUES"                             \
+             " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                             \
+    X(TICK1, "INSERT OR REPLACE INTO tick1 VALUES"                             \
+             " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                             \
+    X(TICK2, "INSERT OR REPLACE INTO tick2 VALUES"                             \
+             " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                             \
+    X(CLEAR0, "DELETE FROM tick0 WHERE slot = ?")                              \
+    X(CLEAR1, "DELETE FROM tick1 WHERE slot = ?")                              \
+    X(CLEAR2, "DELETE FROM tick2 WHERE slot = ?")                              \
+    X(CENSUS,                                                                  \
+      "INSERT INTO census (process, t_us, image, kind, label, ordinal,"        \
+      " rss_bytes,"                                                            \
+      " skew_bytes, vm_hwm_bytes, swap_bytes, in_swap_bytes,"                  \
+      " anon_huge_bytes, hugetlb_bytes, torn, has_types, has_low_types,"       \
+      " types_part, cpu_us, took_us, "                                         \
+      "read_bytes,"                                                            \
+      " collector_rss_bytes, cgroup_current, cgroup_max, cgroup_oom_kills,"    \
+      " cgroup_anon, cgroup_file, cgroup_shmem, cgroup_kernel,"                \
+      " cgroup_others,"                                                        \
+      " births, deaths, live_blocks, live_bytes, profiler, stacks,"            \
+      " image_private, file, shmem, python_never_returned, python_live,"       \
+      " python_holes, python_free_pools, python_overhead, python_large,"       \
+      " native_live, native_overhead, native_free, mapped_anon,"               \
+      " unexplained, python_large_error, heap_live, heap_trimmable,"           \
+      " heap_page_pinned, trim_gain,"                                          \
+      " arenas, arena_bytes, arena_resident, arena_live,"                      \
+      " arena_held, arenas_pinned, arenas_empty, pinned_held,"                 \
+      " pinned_resident, pinned_holes, pinned_blocks, pinned_live) VALUES"     \
+      " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?," \
+      "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")      \
+    X(GC, "INSERT OR REPLACE INTO gc VALUES (?,?,?,?,?,?,?,?)")                \
+    X(COLLECTION, "INSERT OR REPLACE INTO collection VALUES (?,?,?,?,?,?,?)")  \
+    X(EVENT, "INSERT INTO event VALUES (?,?,?,?)")                             \
     X(CLOCK, "INSERT OR REPLACE INTO clock VALUES (?,?,?,?)")
 
 enum statement {
@@ -76,6 +78,7 @@ struct thinning {
 
 struct statements {
     sqlite3 *database;
+    struct details *details;
     sqlite3_stmt *prepared[N_STATEMENTS];
     int64_t last_slots[3]; /* of the rings of ticks, -1: none yet */
     int64_t n_collections;
@@ -91,58 +94,19 @@ static const char *const kind_words[] = {
 
 /* ---- binding ----------------------------------------------------------- */
 
-struct binder {
-    sqlite3_stmt *statement;
-    int at;
-};
-
 static struct binder
-binder_of(struct statements *statements, enum statement which)
+begin(struct statements *statements, enum statement which)
 {
-    return (struct binder){.statement = statements->prepared[which], .at = 1};
-}
-
-/* Negative is unknown. */
-static void
-put(struct binder *binder, int64_t number)
-{
-    if (number < 0)
-        sqlite3_bind_null(binder->statement, binder->at++);
-    else
-        sqlite3_bind_int64(binder->statement, binder->at++, number);
-}
-
-static void
-put_signed(struct binder *binder, int64_t number)
-{
-    sqlite3_bind_int64(binder->statement, binder->at++, number);
-}
-
-static void
-put_text(struct binder *binder, const char *text)
-{
-    if (text == NULL)
-        sqlite3_bind_null(binder->statement, binder->at++);
-    else
-        sqlite3_bind_text(binder->statement, binder->at++, text, -1,
-                          SQLITE_STATIC);
-}
-
-static bool
-done(const struct binder *binder)
-{
-    const bool is_done = sqlite3_step(binder->statement) == SQLITE_DONE;
-    sqlite3_reset(binder->statement);
-    return is_done;
+    return binder_of(statements->prepared[which]);
 }
 
 /* A statement whose only parameter is a number. */
 static bool
 run(struct statements *statements, enum statement which, int64_t number)
 {
-    struct binder binder = binder_of(statements, which);
-    put(&binder, number);
-    return done(&binder);
+    struct binder binder = begin(statements, which);
+    binder_put(&binder, number);
+    return binder_done(&binder);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -161,9 +125,11 @@ statements_create(sqlite3 *database)
 {
     struct statements *statements = xcalloc(1, sizeof(*statements));
     statements->database = database;
+    statements->details = details_create(database);
     statements_forget(statements);
     for (size_t i = 0; i < N_STATEMENTS; i++) {
-        if (sqlite3_prepare_v3(database, texts[i], -1,
+        if (statements->details == NULL ||
+            sqlite3_prepare_v3(database, texts[i], -1,
                                SQLITE_PREPARE_PERSISTENT,
                                &statements->prepared[i], NULL) != SQLITE_OK) {
             statements_destroy(statements);
@@ -180,6 +146,7 @@ statements_destroy(struct statements *statements)
         return;
     for (size_t i = 0; i < N_STATEMENTS; i++)
         sqlite3_finalize(statements->prepared[i]);
+    details_destroy(statements->details);
     free(statements->thinnings);
     free(statements);
 }
@@ -190,106 +157,109 @@ bool
 statements_meta(struct statements *statements, const char *key,
                 const char *text)
 {
-    struct binder binder = binder_of(statements, STATEMENT_META);
-    put_text(&binder, key);
-    put_text(&binder, text);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_META);
+    binder_put_text(&binder, key);
+    binder_put_text(&binder, text);
+    return binder_done(&binder);
 }
 
 bool
 statements_number(struct statements *statements, const char *key,
                   int64_t number)
 {
-    struct binder binder = binder_of(statements, STATEMENT_META);
-    put_text(&binder, key);
-    put_signed(&binder, number);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_META);
+    binder_put_text(&binder, key);
+    binder_put_signed(&binder, number);
+    return binder_done(&binder);
 }
 
 bool
 statements_process(struct statements *statements,
                    const struct recording_process *process)
 {
-    struct binder binder = binder_of(statements, STATEMENT_PROCESS);
-    put(&binder, process->id);
-    put(&binder, process->pid);
-    put(&binder, process->ns_pid);
-    put(&binder, process->ppid);
-    put(&binder, process->parent);
-    put_text(&binder, process->exe);
-    put_text(&binder, process->command);
-    put_text(&binder, process->python);
-    put(&binder, process->start_us);
-    put(&binder, process->end_us);
-    put(&binder, process->exit_status);
-    put_text(&binder, process->note);
-    put(&binder, process->vm_hwm_bytes);
-    put(&binder, process->births);
-    put(&binder, process->deaths);
-    put_signed(&binder, process->live_blocks);
-    put_signed(&binder, process->live_bytes);
-    put(&binder, process->python_births);
-    put(&binder, process->python_deaths);
-    put(&binder, process->lost_events);
-    put(&binder, process->lost_batches);
-    put(&binder, process->census_cpu_us);
-    put(&binder, process->census_read_bytes);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_PROCESS);
+    binder_put(&binder, process->id);
+    binder_put(&binder, process->pid);
+    binder_put(&binder, process->ns_pid);
+    binder_put(&binder, process->ppid);
+    binder_put(&binder, process->parent);
+    binder_put_text(&binder, process->exe);
+    binder_put_text(&binder, process->command);
+    binder_put_text(&binder, process->python);
+    binder_put_text(&binder, process->level);
+    binder_put(&binder, process->start_us);
+    binder_put(&binder, process->end_us);
+    binder_put(&binder, process->exit_status);
+    binder_put_text(&binder, process->note);
+    binder_put(&binder, process->vm_hwm_bytes);
+    binder_put(&binder, process->births);
+    binder_put(&binder, process->deaths);
+    binder_put_signed(&binder, process->live_blocks);
+    binder_put_signed(&binder, process->live_bytes);
+    binder_put(&binder, process->python_births);
+    binder_put(&binder, process->python_deaths);
+    binder_put(&binder, process->lost_events);
+    binder_put(&binder, process->lost_batches);
+    binder_put(&binder, process->census_cpu_us);
+    binder_put(&binder, process->census_read_bytes);
+    binder_put(&binder, process->oom_kills);
+    binder_put(&binder, process->shares_cgroup);
+    return binder_done(&binder);
 }
 
 bool
 statements_gc(struct statements *statements, const struct recording_gc *gc)
 {
-    struct binder binder = binder_of(statements, STATEMENT_GC);
-    put(&binder, gc->process);
-    put(&binder, gc->generation);
-    put(&binder, gc->collections);
-    put(&binder, gc->collected);
-    put(&binder, gc->uncollectable);
-    put(&binder, gc->pause_us_total);
-    put(&binder, gc->pause_us_max);
-    put(&binder, gc->pauses_since_us);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_GC);
+    binder_put(&binder, gc->process);
+    binder_put(&binder, gc->generation);
+    binder_put(&binder, gc->collections);
+    binder_put(&binder, gc->collected);
+    binder_put(&binder, gc->uncollectable);
+    binder_put(&binder, gc->pause_us_total);
+    binder_put(&binder, gc->pause_us_max);
+    binder_put(&binder, gc->pauses_since_us);
+    return binder_done(&binder);
 }
 
 bool
 statements_collection(struct statements *statements,
                       const struct recording_collection *collection)
 {
-    struct binder binder = binder_of(statements, STATEMENT_COLLECTION);
-    put(&binder, statements->n_collections % RECORDING_COLLECTION_SLOTS);
-    put(&binder, collection->t_us);
-    put(&binder, collection->process);
-    put(&binder, collection->generation);
-    put(&binder, collection->pause_us);
-    put(&binder, collection->collected);
-    put(&binder, collection->uncollectable);
+    struct binder binder = begin(statements, STATEMENT_COLLECTION);
+    binder_put(&binder, statements->n_collections % RECORDING_COLLECTION_SLOTS);
+    binder_put(&binder, collection->t_us);
+    binder_put(&binder, collection->process);
+    binder_put(&binder, collection->generation);
+    binder_put(&binder, collection->pause_us);
+    binder_put(&binder, collection->collected);
+    binder_put(&binder, collection->uncollectable);
     statements->n_collections++;
-    return done(&binder);
+    return binder_done(&binder);
 }
 
 bool
 statements_event(struct statements *statements, int64_t t_us, int64_t process,
                  const char *kind, const char *text)
 {
-    struct binder binder = binder_of(statements, STATEMENT_EVENT);
-    put(&binder, t_us);
-    put(&binder, process);
-    put_text(&binder, kind);
-    put_text(&binder, text);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_EVENT);
+    binder_put(&binder, t_us);
+    binder_put(&binder, process);
+    binder_put_text(&binder, kind);
+    binder_put_text(&binder, text);
+    return binder_done(&binder);
 }
 
 bool
 statements_clock(struct statements *statements, int64_t t_us,
                  int64_t monotonic_ns, int64_t boot_ns, int64_t wall_unix_ns)
 {
-    struct binder binder = binder_of(statements, STATEMENT_CLOCK);
-    put(&binder, t_us);
-    put(&binder, monotonic_ns);
-    put(&binder, boot_ns);
-    put(&binder, wall_unix_ns);
-    return done(&binder);
+    struct binder binder = begin(statements, STATEMENT_CLOCK);
+    binder_put(&binder, t_us);
+    binder_put(&binder, monotonic_ns);
+    binder_put(&binder, boot_ns);
+    binder_put(&binder, wall_unix_ns);
+    return binder_done(&binder);
 }
 
 /* ---- ticks: rings ------------------------------------------------------ */
@@ -337,18 +307,20 @@ statements_tick(struct statements *statements,
     if (number > statements->last_slots[tick->tier] &&
         !enter_slot(statements, tick->tier, number))
         return false;
-    struct binder binder = binder_of(statements, tiers[tick->tier].insert);
-    put(&binder, number % tiers[tick->tier].n_slots);
-    put(&binder, tick->process);
-    put(&binder, tick->t_us);
-    put(&binder, tick->n);
+    struct binder binder = begin(statements, tiers[tick->tier].insert);
+    binder_put(&binder, number % tiers[tick->tier].n_slots);
+    binder_put(&binder, tick->process);
+    binder_put(&binder, tick->t_us);
+    binder_put(&binder, tick->n);
     for (unsigned i = 0; i < 3; i++)
-        put(&binder, tick->rss[i]);
+        binder_put(&binder, tick->rss[i]);
     for (unsigned i = 0; i < 3; i++)
-        put_signed(&binder, tick->live[i]);
+        binder_put_signed(&binder, tick->live[i]);
     for (unsigned i = 0; i < 3; i++)
-        put(&binder, tick->arenas[i]);
-    return done(&binder);
+        binder_put(&binder, tick->arenas[i]);
+    for (unsigned i = 0; i < 3; i++)
+        binder_put(&binder, tick->cgroup[i]);
+    return binder_done(&binder);
 }
 
 /* ---- censuses ---------------------------------------------------------- */
@@ -392,122 +364,90 @@ sum_arenas(const struct census *census)
     return sums;
 }
 
+static void
+put_heap_sums(struct binder *binder, const struct census *census)
+{
+    struct census_heap sum = {0};
+    for (size_t i = 0; i < census->n_heaps; i++) {
+        sum.live_bytes += census->heaps[i].live_bytes;
+        sum.trimmable_bytes += census->heaps[i].trimmable_bytes;
+        sum.page_pinned_bytes += census->heaps[i].page_pinned_bytes;
+        sum.trim_gain_bytes += census->heaps[i].trim_gain_bytes;
+    }
+    binder_put_bytes(binder, sum.live_bytes);
+    binder_put_bytes(binder, sum.trimmable_bytes);
+    binder_put_bytes(binder, sum.page_pinned_bytes);
+    binder_put_bytes(binder, sum.trim_gain_bytes);
+}
+
+static void
+put_cgroup(struct binder *binder, const struct recording_moment *moment)
+{
+    binder_put(binder, moment->collector_rss_bytes);
+    binder_put(binder, moment->cgroup.current);
+    binder_put(binder, moment->cgroup.max);
+    binder_put(binder, moment->cgroup.oom_kills);
+    binder_put(binder, moment->cgroup.anon);
+    binder_put(binder, moment->cgroup.file);
+    binder_put(binder, moment->cgroup.shmem);
+    binder_put(binder, moment->cgroup.kernel);
+    binder_put(binder, moment->cgroup_others);
+}
+
 static bool
 put_census_row(struct statements *statements,
                const struct recording_moment *moment,
                const struct census *census, int64_t t_us, int64_t ordinal)
 {
     const struct arena_sums sums = sum_arenas(census);
-    struct binder binder = binder_of(statements, STATEMENT_CENSUS);
-    put(&binder, moment->process);
-    put(&binder, t_us);
-    put(&binder, moment->image);
-    put_text(&binder, kind_words[census->kind]);
-    put_text(&binder, moment->label);
-    put(&binder, ordinal);
-    put(&binder, (int64_t)census->rss_bytes);
-    put_signed(&binder, census->skew_bytes);
-    put(&binder, moment->vm_hwm_bytes);
-    put(&binder, (int64_t)census->swap_bytes);
-    put(&binder, (int64_t)census->in_swap_bytes);
-    put(&binder, (int64_t)census->anon_huge_bytes);
-    put(&binder, (int64_t)census->n_torn);
-    put(&binder, census->has_types);
-    put(&binder, census->has_low_types);
-    put(&binder, (int64_t)census->cpu_us);
-    put(&binder, (int64_t)census->took_us);
-    put(&binder, (int64_t)census->read_bytes);
-    put(&binder, moment->births);
-    put(&binder, moment->deaths);
-    put_signed(&binder, moment->live_blocks);
-    put_signed(&binder, moment->live_bytes);
+    struct binder binder = begin(statements, STATEMENT_CENSUS);
+    binder_put(&binder, moment->process);
+    binder_put(&binder, t_us);
+    binder_put(&binder, moment->image);
+    binder_put_text(&binder, kind_words[census->kind]);
+    binder_put_text(&binder, moment->label);
+    binder_put(&binder, ordinal);
+    binder_put(&binder, (int64_t)census->rss_bytes);
+    binder_put_signed(&binder, census->skew_bytes);
+    binder_put(&binder, moment->vm_hwm_bytes);
+    binder_put(&binder, (int64_t)census->swap_bytes);
+    binder_put(&binder, (int64_t)census->in_swap_bytes);
+    binder_put(&binder, (int64_t)census->anon_huge_bytes);
+    binder_put(&binder, (int64_t)census->hugetlb_bytes);
+    binder_put(&binder, (int64_t)census->n_torn);
+    binder_put(&binder, census->has_types);
+    binder_put(&binder, census->has_low_types);
+    binder_put_real(&binder, census->types_part);
+    binder_put(&binder, (int64_t)census->cpu_us);
+    binder_put(&binder, (int64_t)census->took_us);
+    binder_put(&binder, (int64_t)census->read_bytes);
+    put_cgroup(&binder, moment);
+    binder_put(&binder, moment->births);
+    binder_put(&binder, moment->deaths);
+    binder_put_signed(&binder, moment->live_blocks);
+    binder_put_signed(&binder, moment->live_bytes);
     for (unsigned cause = 0; cause < N_CAUSES; cause++)
-        put(&binder, census->is_unknown[cause]
-                         ? RECORDING_UNKNOWN
-                         : (int64_t)census->ledger[cause]);
-    put(&binder, (int64_t)census->n_arenas);
-    put(&binder, (int64_t)sums.n_bytes);
-    put(&binder, (int64_t)sums.resident);
-    put(&binder, (int64_t)sums.live);
-    put(&binder, (int64_t)sums.held);
-    put(&binder, (int64_t)sums.n_pinned);
-    put(&binder, (int64_t)sums.n_empty);
-    put(&binder, (int64_t)sums.pinned_held);
-    put(&binder, (int64_t)sums.pinned_resident);
-    put(&binder, (int64_t)sums.pinned_holes);
-    put(&binder, (int64_t)sums.pinned_blocks);
-    put(&binder, (int64_t)sums.pinned_live);
-    return done(&binder);
+        binder_put(&binder, census->is_unknown[cause]
+                                ? RECORDING_UNKNOWN
+                                : (int64_t)census->ledger[cause]);
+    binder_put_bytes(&binder, census->python_large_error);
+    put_heap_sums(&binder, census);
+    binder_put(&binder, (int64_t)census->n_arenas);
+    binder_put(&binder, (int64_t)sums.n_bytes);
+    binder_put(&binder, (int64_t)sums.resident);
+    binder_put(&binder, (int64_t)sums.live);
+    binder_put(&binder, (int64_t)sums.held);
+    binder_put(&binder, (int64_t)sums.n_pinned);
+    binder_put(&binder, (int64_t)sums.n_empty);
+    binder_put(&binder, (int64_t)sums.pinned_held);
+    binder_put(&binder, (int64_t)sums.pinned_resident);
+    binder_put(&binder, (int64_t)sums.pinned_holes);
+    binder_put(&binder, (int64_t)sums.pinned_blocks);
+    binder_put(&binder, (int64_t)sums.pinned_live);
+    return binder_done(&binder);
 }
 
-static bool
-put_classes(struct statements *statements, const struct census *census,
-            int64_t id)
-{
-    for (int64_t i = 0; i < CPYTHON_N_CLASSES; i++) {
-        const struct census_class *class = &census->classes[i];
-        if (class->n_pools == 0)
-            continue;
-        struct binder binder = binder_of(statements, STATEMENT_CLASS);
-        put(&binder, id);
-        put(&binder, (i + 1) * CPYTHON_OLD_ALIGNMENT);
-        put(&binder, (int64_t) class->n_pools);
-        put(&binder, (int64_t) class->n_used);
-        put(&binder, (int64_t) class->n_free);
-        if (!done(&binder))
-            return false;
-    }
-    return true;
-}
-
-static bool
-put_arenas(struct statements *statements, const struct census *census,
-           int64_t id)
-{
-    for (size_t i = 0; i < census->n_arenas; i++) {
-        const struct census_arena *arena = &census->arenas[i];
-        struct binder binder = binder_of(statements, STATEMENT_ARENA);
-        put(&binder, id);
-        put(&binder, (int64_t)arena->address);
-        put(&binder, (int64_t)arena->n_bytes);
-        put(&binder, (int64_t)arena->resident_bytes);
-        put(&binder, (int64_t)arena->live_bytes);
-        put(&binder, (int64_t)arena->hole_bytes);
-        put(&binder, arena->n_pools);
-        put(&binder, arena->n_free_pools);
-        put(&binder, arena->n_used_blocks);
-        put(&binder, arena->is_pinned);
-        put(&binder, (int64_t)arena->born_us);
-        if (!done(&binder))
-            return false;
-    }
-    return true;
-}
-
-static bool
-put_types(struct statements *statements, const struct census *census,
-          int64_t id)
-{
-    for (size_t i = 0; i < census->n_types; i++) {
-        const struct census_type *type = &census->types[i];
-        struct binder binder = binder_of(statements, STATEMENT_TYPE);
-        put(&binder, id);
-        put_text(&binder, type->name);
-        put(&binder, (int64_t)type->n_objects);
-        put(&binder, (int64_t)type->n_bytes);
-        put(&binder, (int64_t)type->held_exclusive);
-        put(&binder, (int64_t)type->held_split);
-        put(&binder, (int64_t)type->exclusive_bytes);
-        put(&binder, (int64_t)type->pinned_exclusive);
-        put(&binder, (int64_t)type->pinned_split);
-        put(&binder, (int64_t)type->pinned_bytes);
-        put(&binder, (int64_t)type->n_pinned);
-        if (!done(&binder))
-            return false;
-    }
-    return true;
-}
-
+/* Who sits in arenas of which it is not known yet whether they are pinned. */
 static struct thinning *
 thinning_of(struct statements *statements, int64_t process)
 {
@@ -522,6 +462,27 @@ thinning_of(struct statements *statements, int64_t process)
     return &statements->thinnings[index];
 }
 
+/* Removes the censuses that a condition picks, with all that goes with them. */
+static bool
+drop(struct statements *statements, char *condition)
+{
+    char *sql = sqlite3_mprintf("CREATE TEMP TABLE IF NOT EXISTS doomed"
+                                " (id INTEGER PRIMARY KEY);"
+                                "DELETE FROM temp.doomed;"
+                                "INSERT INTO temp.doomed SELECT id FROM census"
+                                " WHERE %s;"
+                                "DELETE FROM census WHERE id IN"
+                                " (SELECT id FROM temp.doomed);",
+                                condition == NULL ? "0" : condition);
+    const bool is_done = sql != NULL && condition != NULL &&
+                         sqlite3_exec(statements->database, sql, NULL, NULL,
+                                      NULL) == SQLITE_OK &&
+                         details_drop(statements->details);
+    sqlite3_free(sql);
+    sqlite3_free(condition);
+    return is_done;
+}
+
 /* Drops every second of the kept ones, once there are too many. */
 static bool
 thin_out(struct statements *statements, struct thinning *thinning,
@@ -531,20 +492,11 @@ thin_out(struct statements *statements, struct thinning *thinning,
         return true;
     thinning->stride *= 2;
     thinning->n_kept /= 2;
-    char *sql = sqlite3_mprintf(
-        "CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY);"
-        "DELETE FROM doomed;"
-        "INSERT INTO doomed SELECT id FROM census WHERE process = %lld"
-        " AND kind = 'periodic' AND ordinal %% %lld <> 0;"
-        "DELETE FROM class WHERE census IN (SELECT id FROM doomed);"
-        "DELETE FROM type WHERE census IN (SELECT id FROM doomed);"
-        "DELETE FROM census WHERE id IN (SELECT id FROM doomed);",
-        (long long)process, (long long)thinning->stride);
-    const bool is_done =
-        sql != NULL &&
-        sqlite3_exec(statements->database, sql, NULL, NULL, NULL) == SQLITE_OK;
-    sqlite3_free(sql);
-    return is_done;
+    return drop(statements,
+                sqlite3_mprintf("process = %lld AND kind = 'periodic'"
+                                " AND ordinal %% %lld <> 0",
+                                (long long)process,
+                                (long long)thinning->stride));
 }
 
 /* The periodic census before this one keeps its arenas no longer. */
@@ -556,15 +508,11 @@ retire_last(struct statements *statements, struct thinning *thinning,
     thinning->last_id = 0;
     if (id == 0)
         return true;
-    if (!run(statements, STATEMENT_DROP_ARENAS, id))
-        return false;
-    if (thinning->last_ordinal % thinning->stride == 0) {
-        thinning->n_kept++;
-        return thin_out(statements, thinning, process);
-    }
-    return run(statements, STATEMENT_DROP_CLASSES, id) &&
-           run(statements, STATEMENT_DROP_TYPES, id) &&
-           run(statements, STATEMENT_DROP_CENSUS, id);
+    if (thinning->last_ordinal % thinning->stride != 0)
+        return drop(statements, sqlite3_mprintf("id = %lld", (long long)id));
+    thinning->n_kept++;
+    return details_retire(statements->details, id) &&
+           thin_out(statements, thinning, process);
 }
 
 bool
@@ -587,7 +535,5 @@ statements_census(struct statements *statements,
         thinning->last_id = id;
         thinning->last_ordinal = ordinal;
     }
-    return put_classes(statements, census, id) &&
-           put_arenas(statements, census, id) &&
-           put_types(statements, census, id);
+    return details_put(statements->details, census, id);
 }

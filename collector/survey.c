@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "collector/schedule.h"
 #include "include/attrs.h"
 #include "include/xalloc.h"
 
@@ -20,13 +22,26 @@ struct survey {
     int fd;
 };
 
-enum { NOTHING_WAITS = SURVEY_DUE + 1 };
+enum {
+    NOTHING_WAITS = SURVEY_DUE + 1,
+    FIRST_PAUSE_NS = 1000000, /* before a repetition; then twice as long */
+};
 
-/* Appends behind those that are as urgent. */
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Behind those that are as urgent; what has a view must not grow old. */
 static void
 enqueue(struct survey_job **list, struct survey_job *job)
 {
-    while (*list != NULL && (*list)->urgency <= job->urgency)
+    while (*list != NULL &&
+           ((*list)->urgency < job->urgency ||
+            ((*list)->urgency == job->urgency && job->view == NULL)))
         list = &(*list)->next;
     job->next = *list;
     *list = job;
@@ -69,13 +84,48 @@ may_go_on(void *context)
 static void
 take(struct survey *survey, struct survey_job *job)
 {
+    if (job->view == NULL) {
+        job->view = view_take(job->memory);
+        return;
+    }
     struct patience patience = {.survey = survey, .job = job};
     const struct census_patience asked = {.may_go_on = may_go_on,
                                           .context = &patience};
-    job->census = census_take(job->memory, &job->request, &asked);
+    job->census = census_take(job->memory, job->view, &job->request, &asked);
     job->was_interrupted = !may_go_on(&patience);
     if (job->end_ticket != 0)
         source_end_is_done(job->source, job->end_ticket);
+}
+
+/* The most urgent one whose time has come, or NULL; then *until_ns is when. */
+static struct survey_job *
+dequeue(struct survey_job **list, uint64_t *until_ns)
+{
+    const uint64_t now = now_ns();
+    *until_ns = UINT64_MAX;
+    for (; *list != NULL; list = &(*list)->next) {
+        struct survey_job *job = *list;
+        if (job->not_before_ns <= now) {
+            *list = job->next;
+            return job;
+        }
+        if (job->not_before_ns < *until_ns)
+            *until_ns = job->not_before_ns;
+    }
+    return NULL;
+}
+
+static void
+await(struct survey *survey, uint64_t until_ns)
+{
+    const struct timespec until = {
+        .tv_sec = (time_t)(until_ns / 1000000000u),
+        .tv_nsec = (long)(until_ns % 1000000000u),
+    };
+    if (until_ns == UINT64_MAX)
+        pthread_cond_wait(&survey->filed, &survey->mutex);
+    else
+        pthread_cond_timedwait(&survey->filed, &survey->mutex, &until);
 }
 
 static void *
@@ -84,19 +134,19 @@ work(void *context)
     struct survey *survey = context;
     pthread_mutex_lock(&survey->mutex);
     while (!survey->is_stopping) {
-        if (survey->waiting == NULL) {
-            pthread_cond_wait(&survey->filed, &survey->mutex);
+        uint64_t until_ns;
+        struct survey_job *job = dequeue(&survey->waiting, &until_ns);
+        if (job == NULL) {
+            await(survey, until_ns);
             continue;
         }
-        struct survey_job *job = survey->waiting;
-        survey->waiting = job->next;
         note_most_urgent(survey);
         pthread_mutex_unlock(&survey->mutex);
 
         take(survey, job);
 
         pthread_mutex_lock(&survey->mutex);
-        survey->cpu_us += job->census->cpu_us;
+        survey->cpu_us += job->census == NULL ? 0 : job->census->cpu_us;
         append(&survey->done, job);
         eventfd_write(survey->fd, 1);
     }
@@ -110,7 +160,11 @@ survey_create(void)
     struct survey *survey = xcalloc(1, sizeof(*survey));
     survey->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&survey->mutex, NULL);
-    pthread_cond_init(&survey->filed, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&survey->filed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     atomic_store(&survey->most_urgent, NOTHING_WAITS);
     if (survey->fd < 0 ||
         pthread_create(&survey->thread, NULL, work, survey) != 0) {
@@ -121,14 +175,22 @@ survey_create(void)
     return survey;
 }
 
+void
+survey_drop(struct survey_job *job)
+{
+    view_destroy(job->view);
+    census_request_finish(&job->request);
+    census_destroy(job->best);
+    free(job);
+}
+
 static void
-drop(struct survey_job *jobs)
+drop_all(struct survey_job *jobs)
 {
     while (jobs != NULL) {
         struct survey_job *next = jobs->next;
         census_destroy(jobs->census);
-        census_request_finish(&jobs->request);
-        free(jobs);
+        survey_drop(jobs);
         jobs = next;
     }
 }
@@ -143,8 +205,8 @@ survey_destroy(struct survey *survey)
     pthread_cond_signal(&survey->filed);
     pthread_mutex_unlock(&survey->mutex);
     pthread_join(survey->thread, NULL);
-    drop(survey->waiting);
-    drop(survey->done);
+    drop_all(survey->waiting);
+    drop_all(survey->done);
     pthread_cond_destroy(&survey->filed);
     pthread_mutex_destroy(&survey->mutex);
     close(survey->fd);
@@ -179,6 +241,25 @@ survey_fetch(struct survey *survey)
         eventfd_read(survey->fd, &n);
     pthread_mutex_unlock(&survey->mutex);
     return job;
+}
+
+bool
+survey_looks_again(struct survey *survey, struct survey_job *job,
+                   uint64_t usually_unexplained)
+{
+    const bool is_repeated = schedule_wants_another(
+        job->census, usually_unexplained, job->n_repeats);
+    struct census *best = census_better(job->census, job->best);
+    job->best = is_repeated ? best : NULL;
+    job->census = is_repeated ? NULL : best;
+    if (!is_repeated)
+        return false;
+    job->not_before_ns =
+        now_ns() + ((uint64_t)FIRST_PAUSE_NS << job->n_repeats++);
+    view_destroy(job->view);
+    job->view = NULL;
+    survey_file(survey, job);
+    return true;
 }
 
 uint64_t

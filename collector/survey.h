@@ -27,15 +27,23 @@ enum survey_urgency {
     SURVEY_DUE,
 };
 
+/*
+ * A job goes twice: without a view it comes back with one, and is filed again
+ * with what its owner knows by then; with a view it comes back with its census.
+ */
 struct survey_job {
     enum survey_urgency urgency;
     struct memory *memory;
     struct source *source;
     uint32_t end_ticket; /* answered when the census is taken; 0: none */
+    struct view *view;   /* NULL: to be taken first; owned */
     struct census_request request;
     struct census *census; /* the result */
-    bool was_interrupted;  /* something more urgent came: ask again later */
-    void *context;         /* the caller's */
+    struct census *best;   /* of those that were repeated; owned */
+    unsigned n_repeats;
+    uint64_t not_before_ns;
+    bool was_interrupted; /* something more urgent came: ask again later */
+    void *context;        /* the caller's */
     struct survey_job *next;
 };
 
@@ -51,6 +59,18 @@ void survey_file(struct survey *survey, struct survey_job *job);
 
 /* The next job that is done, which is the caller's again, or NULL. */
 struct survey_job *survey_fetch(struct survey *survey);
+
+/*
+ * Of a job that came back with a census. True: it left more unexplained than
+ * usual, and the job is filed again, from a new view on, a moment later: the
+ * target may be within a call of malloc, and have to wait for a CPU. False: its
+ * census is the best of all that were taken, and the caller's.
+ */
+bool survey_looks_again(struct survey *survey, struct survey_job *job,
+                        uint64_t usually_unexplained);
+
+/* Of a job that came back; its census is somebody else's by now. */
+void survey_drop(struct survey_job *job);
 
 /* CPU time of all censuses so far. */
 uint64_t survey_cpu_us(struct survey *survey);

@@ -92,11 +92,31 @@ enum {
     CPYTHON_TYPE_BYTES = 176, /* how much of it is read */
 };
 
+/*
+ * 2.7 keeps ints and floats in blocks that it asks malloc for: a link to an
+ * older block, then objects {references, type, value}. Free objects are linked
+ * through their type, whatever their first word (Objects/intobject.c and
+ * Objects/floatobject.c, struct _intblock and _floatblock, fill_free_list).
+ */
+enum {
+    CPYTHON_BLOCK27_BYTES = 992,
+    CPYTHON_BLOCK27_SLOTS = 41,
+    CPYTHON_BLOCK27_SLOTS_AT = 8,
+    CPYTHON_BLOCK27_SLOT_BYTES = 24,
+};
+
+static_assert(CPYTHON_BLOCK27_SLOTS_AT +
+                      CPYTHON_BLOCK27_SLOTS * CPYTHON_BLOCK27_SLOT_BYTES ==
+                  CPYTHON_BLOCK27_BYTES,
+              "as 2.7 lays it out");
+
 #define CPYTHON_TYPE_MANAGED_WEAKREF ((uint64_t)1 << 3) /* from 3.12 */
 #define CPYTHON_TYPE_MANAGED_DICT ((uint64_t)1 << 4)    /* from 3.11 */
 #define CPYTHON_TYPE_READY ((uint64_t)1 << 12)
 #define CPYTHON_TYPE_HAVE_GC ((uint64_t)1 << 14)
+#define CPYTHON_TYPE_LIST ((uint64_t)1 << 25)     /* of list */
 #define CPYTHON_TYPE_UNICODE ((uint64_t)1 << 28)  /* of str, from 3.0 */
+#define CPYTHON_TYPE_DICT ((uint64_t)1 << 29)     /* of dict */
 #define CPYTHON_TYPE_SUBCLASS ((uint64_t)1 << 31) /* of type itself */
 
 /* What differs between versions. */
@@ -125,6 +145,32 @@ cpython_layout(unsigned major, unsigned minor)
     if (major >= 3 && minor >= 12)
         layout.pre_header_flags |= CPYTHON_TYPE_MANAGED_WEAKREF;
     return layout;
+}
+
+/*
+ * Where containers keep the address of the block that grows with them: ob_item
+ * of a list, ma_keys of a dict (2.7: ma_table), table of a set, ob_bytes of a
+ * bytearray (Include/cpython/listobject.h, dictobject.h, setobject.h,
+ * bytearrayobject.h). The same in all versions 3.x.
+ */
+struct cpython_containers {
+    uint32_t list_items_at;
+    uint32_t dict_table_at;
+    uint32_t set_table_at;
+    uint32_t bytearray_at;
+    uint32_t unicode_at; /* 2.7's str of a unicode; 3.x has it inline: 0 */
+};
+
+static inline struct cpython_containers
+cpython_containers(unsigned major)
+{
+    return (struct cpython_containers){
+        .list_items_at = 24,
+        .dict_table_at = major < 3 ? 40 : 32,
+        .set_table_at = 40,
+        .bytearray_at = major < 3 ? 40 : 32,
+        .unicode_at = major < 3 ? 24 : 0,
+    };
 }
 
 /* Versions whose layout is known. */

@@ -15,12 +15,32 @@
  * rows are appended; rings (tick0, tick1, tick2, collection) reuse slots and
  * clear a slot before its reuse.
  *
+ * The memory cgroup of a process, beside a census: what the whole group uses
+ * (current); the least limit on the way up (max; null: none is visible); how
+ * many processes the kernel's OOM killer has ended in it so far; and what its
+ * use is made of: programs' own memory (anon; others: of that what is not this
+ * process'), page cache, shared memory, the kernel's own.
+ *
+ * Events (`event.kind`): mark, malformed, gap, sealed, and
+ *   oom-kill        the kernel's OOM killer ended the process: it was killed,
+ *                   and its cgroup's count of such kills had just grown
+ *   end-unread      at its end the process did not wait until its heaps were
+ *                   read: the census of just before stands for the end
+ *
  * Findings (DESIGN 8), in the order of their rules:
+ *   cgroup-killed   the same; stands first, however small it is
  *   arena-pinning   pinned arenas: their held bytes; owner: the type that holds
- *                   most of them
+ *                   most of them; after a single inspection those that are low,
+ *                   with low confidence
  *   pool-holes      holes in pools of arenas that are not pinned
+ *   heap-trimmable  whole free pages of malloc's heaps; what returns is what
+ *                   malloc_trim(0) would give back
+ *   heap-page-pinned   free bytes of malloc's heaps on pages with a live block
+ *   never-returned-int, never-returned-float   2.7: room for dead ints, floats
+ *   free-lists      dead objects that the interpreter keeps for reuse
  *   python-growth   live Python bytes that grew, and in the last half as well
- *   native-growth   resident bytes outside of Python's arenas that grew so
+ *   native-growth   resident bytes outside of Python's arenas that grew so;
+ *                   owner: the module that mapped most of it, if that grew
  *   not-enough-evidence   no census, or one that says too little
  *   nothing-held    no other finding is worth 5 % of RSS and 4 MiB
  */
@@ -28,9 +48,9 @@
 #define INCLUDE_RECORDING_H
 
 #define RECORDING_APPLICATION_ID 0x72736475 /* "rsdu" */
-#define RECORDING_VERSION 1
-#define RECORDING_OLDEST 1
-#define RECORDING_SCHEMA_NAME "residue.recording/1"
+#define RECORDING_VERSION 2
+#define RECORDING_OLDEST 2
+#define RECORDING_SCHEMA_NAME "residue.recording/2"
 
 /* The ledger's causes (DESIGN 7), in the order in which the first match wins.
  */
@@ -74,6 +94,43 @@ enum recording_census_kind {
         N_CENSUS_KINDS,
 };
 
+/* What claims a page (v_pages); `address` is that of the thing it names. */
+#define RECORDING_PROOFS(X)                                                 \
+    X(profiler)    /* the preload's image, memory or memfd: its mapping */  \
+    X(stack)       /* the thread's control block, or the mapping [stack] */ \
+    X(file)        /* the mapping of a file */                              \
+    X(image)       /* the same, a page that was written to */               \
+    X(bss)         /* the image whose headers say so: its first mapping */  \
+    X(link_map)    /* what ld.so keeps of an image: its link map */         \
+    X(shared)      /* the mapping */                                        \
+    X(pool)        /* the pool */                                           \
+    X(arena)       /* the arena: never carved, or outside of its pools */   \
+    X(stack_chunk) /* of a data stack: the mapping */                       \
+    X(heap)        /* the heap: its own head, or a fencepost */             \
+    X(chunk)       /* the chunk, 16 bytes before its block */               \
+    X(block27)     /* a PyIntBlock or PyFloatBlock: its chunk */            \
+    X(mapping)     /* an anonymous mapping that was seen made */
+
+enum recording_proof {
+#define X(name) PROOF_##name,
+    RECORDING_PROOFS(X)
+#undef X
+        N_PROOFS,
+};
+
+/* Heaps of glibc's malloc; mmapped chunks are one row. */
+#define RECORDING_HEAP_KINDS(X) \
+    X(main)                     \
+    X(thread)                   \
+    X(mmapped)
+
+enum recording_heap_kind {
+#define X(name) HEAP_##name,
+    RECORDING_HEAP_KINDS(X)
+#undef X
+        N_HEAP_KINDS,
+};
+
 /* Slots of the rings of ticks: 10 minutes, 6 hours, 8 days. */
 enum {
     RECORDING_TICK_US = 100000,
@@ -94,149 +151,244 @@ enum {
     " rss_min INTEGER, rss_max INTEGER, rss_last INTEGER,"                   \
     " live_min INTEGER, live_max INTEGER, live_last INTEGER," /* malloc's */ \
     " arenas_min INTEGER, arenas_max INTEGER, arenas_last INTEGER,"          \
+    " cgroup_min INTEGER, cgroup_max INTEGER, cgroup_last INTEGER,"          \
     " PRIMARY KEY (slot, process)) WITHOUT ROWID;"
 
 #define RECORDING_LEDGER_COLUMN(cause) " " #cause " INTEGER,"
 
-#define RECORDING_SCHEMA                                                       \
-    "CREATE TABLE meta ("                                                      \
-    " key TEXT PRIMARY KEY, value) WITHOUT ROWID;"                             \
-    "CREATE TABLE process ("                                                   \
-    " id INTEGER PRIMARY KEY," /* in order of start, CMD first */              \
-    " pid INTEGER NOT NULL,"                                                   \
-    " ns_pid INTEGER, ppid INTEGER,"                                           \
-    " parent INTEGER," /* its row, where the parent is here */                 \
-    " exe TEXT, command TEXT,"                                                 \
-    " python TEXT, level TEXT NOT NULL,"                                       \
-    " start_us INTEGER NOT NULL, end_us INTEGER,"                              \
-    " exit_status INTEGER," /* as a shell counts: 128 + signal */              \
-    " note TEXT,"           /* why there is less than usual, or NULL */        \
-    " vm_hwm_bytes INTEGER,"                                                   \
-    " births INTEGER, deaths INTEGER,"                                         \
-    " live_blocks INTEGER, live_bytes INTEGER,"                                \
-    " python_births INTEGER, python_deaths INTEGER,"                           \
-    " lost_events INTEGER, lost_batches INTEGER,"                              \
-    " census_cpu_us INTEGER, census_read_bytes INTEGER);"                      \
-    "CREATE TABLE clock ("                                                     \
-    " t_us INTEGER PRIMARY KEY,"                                               \
-    " monotonic_ns INTEGER, boot_ns INTEGER, wall_unix_ns INTEGER);"           \
-    "CREATE TABLE tick0 (" RECORDING_TICK_COLUMNS                              \
-    "CREATE TABLE tick1 (" RECORDING_TICK_COLUMNS                              \
-    "CREATE TABLE tick2 (" RECORDING_TICK_COLUMNS "CREATE TABLE census ("      \
-    " id INTEGER PRIMARY KEY,"                                                 \
-    " process INTEGER NOT NULL, t_us INTEGER NOT NULL,"                        \
-    " image INTEGER NOT NULL," /* how many execs were before */                \
-    " kind TEXT NOT NULL, label TEXT,"                                         \
-    " ordinal INTEGER," /* among the periodic ones */                          \
-    " rss_bytes INTEGER NOT NULL, skew_bytes INTEGER,"                         \
-    " vm_hwm_bytes INTEGER, swap_bytes INTEGER, in_swap_bytes INTEGER,"        \
-    " anon_huge_bytes INTEGER,"                                                \
-    " torn INTEGER NOT NULL,"                                                  \
-    " has_types INTEGER NOT NULL,"     /* types are complete */                \
-    " has_low_types INTEGER NOT NULL," /* those of low arenas are */           \
-    " cpu_us INTEGER, took_us INTEGER, read_bytes INTEGER,"                    \
-    " births INTEGER, deaths INTEGER,"                                         \
-    " live_blocks INTEGER, live_bytes INTEGER," RECORDING_CAUSES(              \
-        RECORDING_LEDGER_COLUMN) " arenas INTEGER, arena_bytes INTEGER, "      \
-                                 "arena_resident INTEGER,"                     \
-                                 " arena_live INTEGER, arena_held INTEGER,"    \
-                                 " arenas_pinned INTEGER, arenas_empty "       \
-                                 "INTEGER,"                                    \
-                                 " pinned_held INTEGER, pinned_resident "      \
-                                 "INTEGER, pinned_holes INTEGER,"              \
-                                 " pinned_blocks INTEGER, pinned_live "        \
-                                 "INTEGER);"                                   \
-                                 "CREATE TABLE class ("                        \
-                                 " census INTEGER NOT NULL, size INTEGER NOT " \
-                                 "NULL,"                                       \
-                                 " pools INTEGER, used INTEGER, free INTEGER," \
-                                 " PRIMARY KEY (census, size)) WITHOUT ROWID;" \
-                                 "CREATE TABLE arena ("                        \
-                                 " census INTEGER NOT NULL, address INTEGER "  \
-                                 "NOT NULL,"                                   \
-                                 " bytes INTEGER, resident_bytes INTEGER, "    \
-                                 "live_bytes INTEGER,"                         \
-                                 " hole_bytes INTEGER,"                        \
-                                 " pools INTEGER, free_pools INTEGER, "        \
-                                 "used_blocks INTEGER,"                        \
-                                 " pinned INTEGER, born_us INTEGER,"           \
-                                 " PRIMARY KEY (census, address)) WITHOUT "    \
-                                 "ROWID;"                                      \
-                                 "CREATE TABLE type ("                         \
-                                 " census INTEGER NOT NULL, name TEXT NOT "    \
-                                 "NULL,"                                       \
-                                 " count INTEGER, bytes INTEGER,"              \
-                                 " held_exclusive INTEGER, held_split "        \
-                                 "INTEGER,"                                    \
-                                 " exclusive_bytes INTEGER," /* live in arenas \
-                                                                that it holds  \
-                                                                alone */       \
-                                 " pinned_exclusive INTEGER, pinned_split "    \
-                                 "INTEGER,"                                    \
-                                 " pinned_bytes INTEGER," /* its live bytes in \
-                                                             pinned arenas */  \
-                                 " pinned_count INTEGER,"                      \
-                                 " PRIMARY KEY (census, name)) WITHOUT ROWID;" \
-                                 "CREATE TABLE gc ("                           \
-                                 " process INTEGER NOT NULL, generation "      \
-                                 "INTEGER NOT NULL,"                           \
-                                 " collections INTEGER, collected INTEGER, "   \
-                                 "uncollectable INTEGER,"                      \
-                                 " pause_us_total INTEGER, pause_us_max "      \
-                                 "INTEGER,"                                    \
-                                 " pauses_since_us INTEGER,"                   \
-                                 " PRIMARY KEY (process, generation)) "        \
-                                 "WITHOUT ROWID;"                              \
-                                 "CREATE TABLE collection ("                   \
-                                 " slot INTEGER PRIMARY KEY," /* a ring */     \
-                                 " t_us INTEGER NOT NULL, process INTEGER "    \
-                                 "NOT NULL,"                                   \
-                                 " generation INTEGER, pause_us INTEGER,"      \
-                                 " collected INTEGER, uncollectable INTEGER);" \
-                                 "CREATE TABLE event ("                        \
-                                 " t_us INTEGER NOT NULL, process INTEGER,"    \
-                                 " kind TEXT NOT NULL, text TEXT);"            \
-                                 "CREATE TABLE finding ("                      \
-                                 " rank INTEGER PRIMARY KEY, process INTEGER," \
-                                 " id TEXT NOT NULL, bytes INTEGER, "          \
-                                 "returns_bytes INTEGER,"                      \
-                                 " owner TEXT, score INTEGER, confidence "     \
-                                 "TEXT,"                                       \
-                                 " sentence TEXT, evidence TEXT, action "      \
-                                 "TEXT);" RECORDING_VIEWS
+/* The tables, a macro each. */
+#define RECORDING_TABLE_PROCESS                                            \
+    "CREATE TABLE process ("                                               \
+    " id INTEGER PRIMARY KEY," /* in order of start, CMD first */          \
+    " pid INTEGER NOT NULL,"                                               \
+    " ns_pid INTEGER, ppid INTEGER,"                                       \
+    " parent INTEGER," /* its row, where the parent is here */             \
+    " exe TEXT, command TEXT,"                                             \
+    " python TEXT, level TEXT NOT NULL,"                                   \
+    " start_us INTEGER NOT NULL, end_us INTEGER,"                          \
+    " exit_status INTEGER," /* as a shell counts: 128 + signal */          \
+    " note TEXT,"           /* why there is less than usual, or NULL */    \
+    " vm_hwm_bytes INTEGER,"                                               \
+    " births INTEGER, deaths INTEGER,"                                     \
+    " live_blocks INTEGER, live_bytes INTEGER,"                            \
+    " python_births INTEGER, python_deaths INTEGER,"                       \
+    " lost_events INTEGER, lost_batches INTEGER,"                          \
+    " census_cpu_us INTEGER, census_read_bytes INTEGER,"                   \
+    " oom_kills INTEGER,"      /* in its cgroup, when it was last there */ \
+    " shares_cgroup INTEGER);" /* 1: the collector is in its cgroup */
+
+#define RECORDING_LEDGER_COLUMNS RECORDING_CAUSES(RECORDING_LEDGER_COLUMN)
+
+#define RECORDING_CGROUP_COLUMNS                                             \
+    " collector_rss_bytes INTEGER,"                                          \
+    " cgroup_current INTEGER, cgroup_max INTEGER, cgroup_oom_kills INTEGER," \
+    " cgroup_anon INTEGER, cgroup_file INTEGER, cgroup_shmem INTEGER,"       \
+    " cgroup_kernel INTEGER, cgroup_others INTEGER,"
+
+#define RECORDING_MALLOC_COLUMNS                                         \
+    " python_large_error INTEGER," /* of native_live: may be either's */ \
+    " heap_live INTEGER,"          /* blocks in use, resident or not */  \
+    " heap_trimmable INTEGER, heap_page_pinned INTEGER,"                 \
+    " trim_gain INTEGER," /* what malloc_trim(0) would give back */
+
+#define RECORDING_ARENA_COLUMNS                                     \
+    " arenas INTEGER, arena_bytes INTEGER, arena_resident INTEGER," \
+    " arena_live INTEGER, arena_held INTEGER,"                      \
+    " arenas_pinned INTEGER, arenas_empty INTEGER,"                 \
+    " pinned_held INTEGER, pinned_resident INTEGER,"                \
+    " pinned_holes INTEGER, pinned_blocks INTEGER, pinned_live INTEGER"
+
+#define RECORDING_TABLE_CENSUS                                             \
+    "CREATE TABLE census ("                                                \
+    " id INTEGER PRIMARY KEY,"                                             \
+    " process INTEGER NOT NULL, t_us INTEGER NOT NULL,"                    \
+    " image INTEGER NOT NULL," /* how many execs were before */            \
+    " kind TEXT NOT NULL, label TEXT,"                                     \
+    " ordinal INTEGER," /* among the periodic ones */                      \
+    " rss_bytes INTEGER NOT NULL, skew_bytes INTEGER,"                     \
+    " vm_hwm_bytes INTEGER, swap_bytes INTEGER, in_swap_bytes INTEGER,"    \
+    " anon_huge_bytes INTEGER,"                                            \
+    " hugetlb_bytes INTEGER,"          /* besides rss_bytes */             \
+    " torn INTEGER NOT NULL,"          /* pools, and heaps given up */     \
+    " has_types INTEGER NOT NULL,"     /* types are complete */            \
+    " has_low_types INTEGER NOT NULL," /* those of low arenas are */       \
+    " types_part REAL," /* of the other arenas, that types are of */       \
+    " cpu_us INTEGER, took_us INTEGER, read_bytes "                        \
+    "INTEGER," RECORDING_CGROUP_COLUMNS " births INTEGER, deaths INTEGER," \
+    " live_blocks INTEGER, live_bytes INTEGER," RECORDING_LEDGER_COLUMNS   \
+        RECORDING_MALLOC_COLUMNS RECORDING_ARENA_COLUMNS ");"
+
+/* What goes with one census; all keyed by it. */
+#define RECORDING_TABLES_OF_PYTHON                                       \
+    "CREATE TABLE class ("                                               \
+    " census INTEGER NOT NULL, size INTEGER NOT NULL,"                   \
+    " pools INTEGER, used INTEGER, free INTEGER,"                        \
+    " PRIMARY KEY (census, size)) WITHOUT ROWID;"                        \
+    "CREATE TABLE arena ("                                               \
+    " census INTEGER NOT NULL, address INTEGER NOT NULL,"                \
+    " bytes INTEGER, resident_bytes INTEGER, live_bytes INTEGER,"        \
+    " hole_bytes INTEGER,"                                               \
+    " pools INTEGER, free_pools INTEGER, used_blocks INTEGER,"           \
+    " pinned INTEGER, born_us INTEGER,"                                  \
+    " PRIMARY KEY (census, address)) WITHOUT ROWID;"                     \
+    "CREATE TABLE type ("                                                \
+    " census INTEGER NOT NULL, name TEXT NOT NULL,"                      \
+    " count INTEGER, bytes INTEGER,"                                     \
+    " count_error INTEGER, bytes_error INTEGER," /* NULL: exact */       \
+    " held_exclusive INTEGER, held_split INTEGER,"                       \
+    " exclusive_bytes INTEGER," /* live in arenas that it holds alone */ \
+    " pinned_exclusive INTEGER, pinned_split INTEGER,"                   \
+    " pinned_bytes INTEGER," /* its live bytes in pinned arenas */       \
+    " pinned_count INTEGER,"                                             \
+    " PRIMARY KEY (census, name)) WITHOUT ROWID;"                        \
+    "CREATE TABLE low_type (" /* in low arenas, at a first look */       \
+    " census INTEGER NOT NULL, name TEXT NOT NULL,"                      \
+    " count INTEGER, bytes INTEGER, held INTEGER,"                       \
+    " PRIMARY KEY (census, name)) WITHOUT ROWID;"
+
+/*
+ * What an interpreter keeps for reuse: 2.7's blocks of ints and floats, and the
+ * free lists, one row each that is known, empty ones too. In the view `bytes`
+ * are those that are not given back, `count` how many dead objects.
+ */
+#define RECORDING_NEVER_RETURNED_COLUMNS \
+    "SELECT c.process, c.t_us, c.kind, c.label, x.census, x.name,"
+#define RECORDING_NEVER_RETURNED                                        \
+    "CREATE TABLE block27 ("                                            \
+    " census INTEGER NOT NULL, name TEXT NOT NULL," /* of the type */   \
+    " blocks INTEGER, reserved_bytes INTEGER, live_bytes INTEGER,"      \
+    " free_slots INTEGER, free_bytes INTEGER,"                          \
+    " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
+    "CREATE TABLE free_list ("                                          \
+    " census INTEGER NOT NULL, name TEXT NOT NULL,"                     \
+    " count INTEGER, bytes INTEGER,"                                    \
+    " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
+    "CREATE VIEW v_never_returned AS " RECORDING_NEVER_RETURNED_COLUMNS \
+    " 'block' AS what, x.free_slots AS count, x.free_bytes AS bytes,"   \
+    " x.blocks, x.reserved_bytes, x.live_bytes"                         \
+    " FROM block27 x JOIN census c ON c.id = x.census"                  \
+    " UNION ALL " RECORDING_NEVER_RETURNED_COLUMNS                      \
+    " 'free list', x.count, x.bytes, NULL, NULL, NULL"                  \
+    " FROM free_list x JOIN census c ON c.id = x.census;"
+
+#define RECORDING_TABLES_OF_MALLOC                                  \
+    "CREATE TABLE heap ("                                           \
+    " census INTEGER NOT NULL,"                                     \
+    " address INTEGER," /* NULL: all mmapped chunks */              \
+    " kind TEXT NOT NULL,"                                          \
+    " bytes INTEGER, resident_bytes INTEGER,"                       \
+    " chunks INTEGER, live_bytes INTEGER,"                          \
+    " free_chunks INTEGER, free_bytes INTEGER,"                     \
+    " cached_chunks INTEGER, cached_bytes INTEGER,"                 \
+    " trimmable_bytes INTEGER, page_pinned_bytes INTEGER,"          \
+    " trim_gain_bytes INTEGER,"                                     \
+    " torn INTEGER,"     /* how often it was read again */          \
+    " is_torn INTEGER);" /* and not read to its end */              \
+    "CREATE INDEX heap_census ON heap (census);"                    \
+    "CREATE TABLE mapping (" /* anonymous ones, by who made them */ \
+    " census INTEGER NOT NULL, module TEXT NOT NULL,"               \
+    " count INTEGER, bytes INTEGER, resident_bytes INTEGER,"        \
+    " PRIMARY KEY (census, module)) WITHOUT ROWID;"
+
+/* Censuses of marks keep the proof of each page. */
+#define RECORDING_TABLE_PROOF                             \
+    "CREATE TABLE proof ("                                \
+    " census INTEGER NOT NULL,"                           \
+    " start INTEGER NOT NULL, \"end\" INTEGER NOT NULL,"  \
+    " n_bytes INTEGER NOT NULL," /* those of the cause */ \
+    " cause TEXT NOT NULL, proof TEXT, address INTEGER);" \
+    "CREATE INDEX proof_census ON proof (census, start);"
+
+#define RECORDING_TABLES_OF_TIME                                      \
+    "CREATE TABLE clock ("                                            \
+    " t_us INTEGER PRIMARY KEY,"                                      \
+    " monotonic_ns INTEGER, boot_ns INTEGER, wall_unix_ns INTEGER);"  \
+    "CREATE TABLE tick0 (" RECORDING_TICK_COLUMNS                     \
+    "CREATE TABLE tick1 (" RECORDING_TICK_COLUMNS                     \
+    "CREATE TABLE tick2 (" RECORDING_TICK_COLUMNS "CREATE TABLE gc (" \
+    " process INTEGER NOT NULL, generation INTEGER NOT NULL,"         \
+    " collections INTEGER, collected INTEGER, uncollectable INTEGER," \
+    " pause_us_total INTEGER, pause_us_max INTEGER,"                  \
+    " pauses_since_us INTEGER,"                                       \
+    " PRIMARY KEY (process, generation)) WITHOUT ROWID;"              \
+    "CREATE TABLE collection ("                                       \
+    " slot INTEGER PRIMARY KEY," /* a ring */                         \
+    " t_us INTEGER NOT NULL, process INTEGER NOT NULL,"               \
+    " generation INTEGER, pause_us INTEGER,"                          \
+    " collected INTEGER, uncollectable INTEGER);"                     \
+    "CREATE TABLE event ("                                            \
+    " t_us INTEGER NOT NULL, process INTEGER,"                        \
+    " kind TEXT NOT NULL, text TEXT);"
+
+#define RECORDING_TABLE_FINDING                                \
+    "CREATE TABLE finding ("                                   \
+    " rank INTEGER PRIMARY KEY, process INTEGER,"              \
+    " id TEXT NOT NULL, bytes INTEGER, returns_bytes INTEGER," \
+    " owner TEXT, score INTEGER, confidence TEXT,"             \
+    " sentence TEXT, evidence TEXT, action TEXT);"
+
+/* ---- views ------------------------------------------------------------- */
 
 #define RECORDING_LEDGER_ROW(cause)              \
     " UNION ALL SELECT id, process, t_us, kind," \
     " label, '" #cause "', " #cause " FROM census"
 
-#define RECORDING_VIEWS                                                       \
-    "CREATE VIEW v_processes AS SELECT * FROM process;"                       \
+#define RECORDING_LEDGER_ROWS RECORDING_CAUSES(RECORDING_LEDGER_ROW)
+
+/* A table of a census with the moment it is of. */
+#define RECORDING_VIEW(name, columns, table)                             \
+    "CREATE VIEW " name " AS SELECT c.process, c.t_us, c.kind, c.label," \
+    " " columns " FROM " table " x JOIN census c ON c.id = x.census;"
+
+#define RECORDING_VIEWS_OF_CENSUSES                                           \
     "CREATE VIEW v_censuses AS SELECT * FROM census;"                         \
     "CREATE VIEW v_ledger AS SELECT id AS census, process, t_us, kind,"       \
     " label, '' AS cause, 0 AS bytes FROM census"                             \
-    " WHERE 0" RECORDING_CAUSES(                                              \
-        RECORDING_LEDGER_ROW) ";"                                             \
-                              "CREATE VIEW v_classes AS SELECT c.process, "   \
-                              "c.t_us, c.kind, c.label,"                      \
-                              " x.* FROM class x JOIN census c ON c.id = "    \
-                              "x.census;"                                     \
-                              "CREATE VIEW v_arenas AS SELECT c.process, "    \
-                              "c.t_us, c.kind, c.label,"                      \
-                              " x.*, CASE WHEN x.used_blocks > 0"             \
-                              " THEN x.resident_bytes - x.live_bytes END AS " \
-                              "held_bytes"                                    \
-                              " FROM arena x JOIN census c ON c.id = "        \
-                              "x.census;"                                     \
-                              "CREATE VIEW v_types AS SELECT c.process, "     \
-                              "c.t_us, c.kind, c.label,"                      \
-                              " x.* FROM type x JOIN census c ON c.id = "     \
-                              "x.census;"                                     \
-                              "CREATE VIEW v_gc AS SELECT * FROM gc;"         \
-                              "CREATE VIEW v_collections AS SELECT * FROM "   \
-                              "collection;"                                   \
-                              "CREATE VIEW v_timeline AS"                     \
-                              " SELECT 2 AS tier, * FROM tick2 UNION ALL"     \
-                              " SELECT 1 AS tier, * FROM tick1 UNION ALL"     \
-                              " SELECT 0 AS tier, * FROM tick0;"
+    " WHERE 0" RECORDING_LEDGER_ROWS                                          \
+    ";" RECORDING_VIEW("v_classes", "x.*", "class")                           \
+        RECORDING_VIEW("v_arenas",                                            \
+                       "x.*, CASE WHEN x.used_blocks > 0"                     \
+                       " THEN x.resident_bytes - x.live_bytes END"            \
+                       " AS held_bytes",                                      \
+                       "arena") RECORDING_VIEW("v_types", "x.*", "type")      \
+            RECORDING_VIEW("v_heaps",                                         \
+                           "x.census, x.address, x.kind AS heap, x.bytes,"    \
+                           " x.resident_bytes, x.chunks, x.live_bytes,"       \
+                           " x.free_chunks, x.free_bytes, x.cached_chunks,"   \
+                           " x.cached_bytes, x.trimmable_bytes,"              \
+                           " x.page_pinned_bytes, x.trim_gain_bytes, x.torn," \
+                           " x.is_torn",                                      \
+                           "heap")                                            \
+                RECORDING_VIEW("v_mappings", "x.*", "mapping")
+
+/*
+ * v_pages: each page of a mark's census, once for each cause that has bytes on
+ * it. The bytes are those of the whole stretch from start to end.
+ */
+#define RECORDING_VIEW_OF_PAGES                                        \
+    "CREATE VIEW v_pages AS WITH RECURSIVE piece AS ("                 \
+    " SELECT *, start / 4096 * 4096 AS page FROM proof"                \
+    " UNION ALL SELECT census, start, \"end\", n_bytes, cause, proof," \
+    " address, page + 4096 FROM piece WHERE page + 4096 < \"end\")"    \
+    " SELECT census, page, cause, proof, address, start, \"end\","     \
+    " n_bytes FROM piece;"
+
+#define RECORDING_VIEWS_OF_TIME                              \
+    "CREATE VIEW v_processes AS SELECT * FROM process;"      \
+    "CREATE VIEW v_gc AS SELECT * FROM gc;"                  \
+    "CREATE VIEW v_collections AS SELECT * FROM collection;" \
+    "CREATE VIEW v_timeline AS"                              \
+    " SELECT 2 AS tier, * FROM tick2 UNION ALL"              \
+    " SELECT 1 AS tier, * FROM tick1 UNION ALL"              \
+    " SELECT 0 AS tier, * FROM tick0;"
+
+#define RECORDING_SCHEMA                                                \
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT "          \
+    "ROWID;" RECORDING_TABLE_PROCESS RECORDING_TABLES_OF_TIME           \
+        RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON               \
+            RECORDING_TABLES_OF_MALLOC RECORDING_TABLE_PROOF            \
+                RECORDING_NEVER_RETURNED RECORDING_TABLE_FINDING        \
+                    RECORDING_VIEWS_OF_CENSUSES RECORDING_VIEW_OF_PAGES \
+                        RECORDING_VIEWS_OF_TIME
 
 #endif

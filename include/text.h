@@ -138,4 +138,19 @@ text_add_json(struct text *text, const char *string, size_t n_bytes)
     text_add(text, "\"");
 }
 
+/* Strings that each end with a NUL, as a JSON array. */
+static inline void
+text_add_json_list(struct text *text, const char *strings, size_t n_bytes)
+{
+    text_add(text, "[");
+    for (size_t at = 0; at < n_bytes;) {
+        const size_t length = strnlen(strings + at, n_bytes - at);
+        if (at != 0)
+            text_add(text, ",");
+        text_add_json(text, strings + at, length);
+        at += length + 1;
+    }
+    text_add(text, "]");
+}
+
 #endif

@@ -41,7 +41,7 @@ enum {
     WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
 };
 
-/* A malloc'ed block of so many usable bytes is an event of its own. */
+/* A malloc'ed block of so many usable bytes is an event in any case. */
 #define WIRE_LARGE_BYTES (128u * 1024u)
 
 /* No buffer gets so far; a greater number is a lie. */
@@ -255,7 +255,10 @@ struct wire_remap {
     uint64_t caller;
 };
 
-/* A block of WIRE_LARGE_BYTES or more; detail: enum wire_caller. */
+/*
+ * A block of WIRE_LARGE_BYTES or more, or one of any size that glibc made a
+ * mapping of its own; detail: enum wire_caller.
+ */
 struct wire_birth {
     struct wire_record record;
     uint64_t stamp;

@@ -192,10 +192,8 @@ launch_wait(pid_t target)
 /* ---- the collector ----------------------------------------------------- */
 
 NORETURN static void
-become_collector(const char *program, const char *socket, const char *recording,
-                 int control, int log)
+become_collector(const char *program, char *const argv[], int control, int log)
 {
-    char fd[16];
     const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(nothing, STDIN_FILENO);
     dup2(nothing, STDOUT_FILENO);
@@ -203,25 +201,33 @@ become_collector(const char *program, const char *socket, const char *recording,
     setsid();
     sigprocmask(SIG_SETMASK, &launch.mask_before, NULL);
     fcntl(control, F_SETFD, 0);
-    snprintf(fd, sizeof(fd), "%d", control);
-    execl(program, "residued", "--socket", socket, "--output", recording,
-          "--launcher-fd", fd, (char *)NULL);
+    execv(program, argv);
     _exit(EXIT_NOT_FOUND);
 }
 
 bool
 launch_collector(struct collector *collector, const char *program,
-                 const char *socket, const char *recording)
+                 const char *socket, const char *recording, char *const more[])
 {
+    enum { MOST_WORDS = 24 };
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         return false;
+    char *fd = xasprintf("%d", ends[1]);
+    const char *words[MOST_WORDS] = {
+        "residued", "--socket",      socket, "--output",
+        recording,  "--launcher-fd", fd,
+    };
+    for (size_t i = 0, at = 7; more[i] != NULL && at + 1 < MOST_WORDS; i++)
+        words[at++] = more[i];
     collector->control = ends[0];
     collector->log = memfd_create("log", MFD_CLOEXEC);
     collector->pid = fork();
     if (collector->pid == 0)
-        become_collector(program, socket, recording, ends[1], collector->log);
+        become_collector(program, (char *const *)words, ends[1],
+                         collector->log);
     close(ends[1]);
+    free(fd);
     return collector->pid > 0;
 }
 

@@ -48,9 +48,10 @@ struct collector {
     int log;     /* what it said on standard error */
 };
 
-/* False: errno says why. */
+/* more: further arguments, up to a NULL. False: errno says why. */
 bool launch_collector(struct collector *collector, const char *program,
-                      const char *socket, const char *recording);
+                      const char *socket, const char *recording,
+                      char *const more[]);
 
 /* Its warnings, a line each; the caller frees it. "" where there are none. */
 char *launch_log(const struct collector *collector);

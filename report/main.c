@@ -15,13 +15,14 @@ const char residue_is_no_target = 1;
 
 /* In help-text order: most used first. */
 static const struct verb verbs[] = {
-    {"run",    verb_run,    "run a program and say why its memory stays high"},
-    {"why",    verb_why,    "the verdict on a recording or a process"        },
-    {"stats",  verb_stats,  "ledger, arenas, classes, types, collections"    },
-    {"report", verb_report, "one self-contained page"                        },
-    {"query",  verb_query,  "SQL on a recording"                             },
-    {"mark",   verb_mark,   "label this moment, take a full census now"      },
-    {"doctor", verb_doctor, "what would keep residue from seeing a program"  },
+    {"run",     verb_run,     "run a program, say why its memory stays high" },
+    {"inspect", verb_inspect, "the same of a process that runs already"      },
+    {"why",     verb_why,     "the verdict on a recording or a process"      },
+    {"stats",   verb_stats,   "ledger, arenas, classes, types, collections"  },
+    {"report",  verb_report,  "one self-contained page"                      },
+    {"query",   verb_query,   "SQL on a recording"                           },
+    {"mark",    verb_mark,    "label this moment, take a full census now"    },
+    {"doctor",  verb_doctor,  "what would keep residue from seeing a program"},
 };
 
 static void

@@ -123,6 +123,99 @@ put_types(struct json *json, struct query *query,
     query_free_types(types, n);
 }
 
+static void
+put_heaps(struct json *json, struct query *query, int64_t census)
+{
+    size_t n;
+    struct query_heap *heaps = query_heaps(query, census, &n);
+    json_open(json, "heaps", '{');
+    page_column_put(json, "address", PAGE_COLUMN(heaps, n, address));
+    page_column_put(json, "resident_bytes",
+                    PAGE_COLUMN(heaps, n, resident_bytes));
+    page_column_put(json, "chunks", PAGE_COLUMN(heaps, n, chunks));
+    page_column_put(json, "live_bytes", PAGE_COLUMN(heaps, n, live_bytes));
+    page_column_put(json, "cached_chunks",
+                    PAGE_COLUMN(heaps, n, cached_chunks));
+    page_column_put(json, "cached_bytes", PAGE_COLUMN(heaps, n, cached_bytes));
+    page_column_put(json, "trimmable_bytes",
+                    PAGE_COLUMN(heaps, n, trimmable_bytes));
+    page_column_put(json, "page_pinned_bytes",
+                    PAGE_COLUMN(heaps, n, page_pinned_bytes));
+    page_column_put(json, "trim_gain_bytes",
+                    PAGE_COLUMN(heaps, n, trim_gain_bytes));
+    page_column_put(json, "is_torn", PAGE_COLUMN(heaps, n, is_torn));
+    json_open(json, "kind", '[');
+    for (size_t i = 0; i < n; i++)
+        json_string(json, NULL, heaps[i].kind);
+    json_close(json, ']');
+    json_close(json, '}');
+    free(heaps);
+}
+
+static void
+put_modules(struct json *json, struct query *query, int64_t census)
+{
+    size_t n;
+    struct query_module *modules = query_modules(query, census, &n);
+    json_open(json, "mappings", '{');
+    json_open(json, "module", '[');
+    for (size_t i = 0; i < n; i++)
+        json_string(json, NULL, modules[i].name);
+    json_close(json, ']');
+    page_column_put(json, "count", PAGE_COLUMN(modules, n, count));
+    page_column_put(json, "bytes", PAGE_COLUMN(modules, n, bytes));
+    page_column_put(json, "resident_bytes",
+                    PAGE_COLUMN(modules, n, resident_bytes));
+    json_close(json, '}');
+    query_free_modules(modules, n);
+}
+
+static void
+put_never_returned(struct json *json, struct query *query, int64_t census)
+{
+    struct query_never_returned never = query_never_returned(query, census);
+    struct query_blocks27 *blocks = never.blocks27;
+    struct query_free_list *lists = never.free_lists;
+    json_open(json, "blocks27", '{');
+    json_open(json, "name", '[');
+    for (size_t i = 0; i < never.n_blocks27; i++)
+        json_string(json, NULL, blocks[i].name);
+    json_close(json, ']');
+    page_column_put(json, "blocks",
+                    PAGE_COLUMN(blocks, never.n_blocks27, blocks));
+    page_column_put(json, "live_bytes",
+                    PAGE_COLUMN(blocks, never.n_blocks27, live_bytes));
+    page_column_put(json, "free_bytes",
+                    PAGE_COLUMN(blocks, never.n_blocks27, free_bytes));
+    json_close(json, '}');
+    json_open(json, "free_lists", '{');
+    json_open(json, "name", '[');
+    for (size_t i = 0; i < never.n_free_lists; i++)
+        json_string(json, NULL, lists[i].name);
+    json_close(json, ']');
+    page_column_put(json, "count",
+                    PAGE_COLUMN(lists, never.n_free_lists, count));
+    page_column_put(json, "bytes",
+                    PAGE_COLUMN(lists, never.n_free_lists, bytes));
+    json_close(json, '}');
+    query_free_never_returned(&never);
+}
+
+static void
+put_cgroup(struct json *json, const struct query_cgroup *cgroup)
+{
+    json_open(json, "cgroup", '{');
+    json_number(json, "current", cgroup->current);
+    json_number(json, "max", cgroup->max);
+    json_number(json, "oom_kills", cgroup->oom_kills);
+    json_number(json, "anon", cgroup->anon);
+    json_number(json, "file", cgroup->file);
+    json_number(json, "shmem", cgroup->shmem);
+    json_number(json, "kernel", cgroup->kernel);
+    json_number(json, "others", cgroup->others);
+    json_close(json, '}');
+}
+
 void
 page_tables_put(struct json *json, struct query *query,
                 const struct query_census *census, size_t most_types)
@@ -134,6 +227,11 @@ page_tables_put(struct json *json, struct query *query,
     json_number(json, "in_swap", census->in_swap_bytes);
     json_number(json, "swap_bytes", census->swap_bytes);
     json_number(json, "torn", census->torn);
+    json_number(json, "python_large_error", census->python_large_error);
+    put_cgroup(json, &census->cgroup);
+    put_heaps(json, query, census->id);
+    put_modules(json, query, census->id);
+    put_never_returned(json, query, census->id);
     put_arenas(json, census);
     put_classes(json, query, census->id);
     put_types(json, query, census, most_types);

@@ -1,5 +1,6 @@
 #include "report/replace.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,7 +52,8 @@ replace_recording(const char *path, bool is_asked_to)
     if (complaint != NULL || is.st_size == 0)
         return complaint;
     struct query *query = query_open(path);
-    if (query_complaint(query) != NULL && !query_is_damaged(query))
+    if (query_complaint(query) != NULL && !query_is_damaged(query) &&
+        !query_is_of_other_version(query))
         complaint =
             refuse(path, "it is not a recording, and stays; name another file");
     else if (is_being_written(query))
@@ -77,4 +79,29 @@ replace_page(const char *path, bool is_asked_to)
     if (n != sizeof(start) - 1 || strcasecmp(start, page_start) != 0)
         return refuse(path, "it is not a page, and stays; name another file");
     return NULL;
+}
+
+char *
+replace_default_name(const char *program, pid_t pid)
+{
+    const char *slash = strrchr(program, '/');
+    char *name = xstrdup(slash == NULL ? program : slash + 1);
+    for (char *letter = name; *letter != '\0'; letter++) {
+        if (!isalnum((unsigned char)*letter) && strchr("._-", *letter) == NULL)
+            *letter = '_';
+    }
+    char *path = xasprintf("residue.%s.%d.rec", name, pid);
+    free(name);
+    return path;
+}
+
+void
+replace_remove(const char *path)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < countof(endings); i++) {
+        char *file = xasprintf("%s%s", path, endings[i]);
+        unlink(file);
+        free(file);
+    }
 }

@@ -8,6 +8,7 @@
 #define REPORT_REPLACE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * NULL: path is free, or may be replaced. Else one sentence that says why not,
@@ -15,5 +16,14 @@
  */
 char *replace_recording(const char *path, bool is_asked_to);
 char *replace_page(const char *path, bool is_asked_to);
+
+/*
+ * "residue.PROGRAM.PID.rec" in the working directory, of the letters and digits
+ * of the program's name; the caller frees it.
+ */
+char *replace_default_name(const char *program, pid_t pid);
+
+/* Unlinks a recording and what SQLite keeps beside it. */
+void replace_remove(const char *path);
 
 #endif

@@ -17,6 +17,7 @@ struct verb {
 };
 
 int verb_run(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
 int verb_why(int argc, char **argv);
 int verb_stats(int argc, char **argv);
 int verb_report(int argc, char **argv);

@@ -24,6 +24,14 @@ void arenas_read(struct memory *memory, const struct census_request *request,
                  const struct census_patience *patience, struct census *census,
                  struct claims *layer);
 
+/*
+ * The end of a data stack's chunk (include/cpython.h) that begins at an
+ * address, up to limit; 0: there is none.
+ */
+uint64_t arenas_stack_chunk_end(struct memory *memory,
+                                const struct memory_runs *runs, uint64_t at,
+                                uint64_t limit);
+
 /* The pool size that goes with an arena's. */
 uint32_t arenas_pool_bytes(uint64_t arena_bytes);
 

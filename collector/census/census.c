@@ -5,17 +5,31 @@
 
 #include "collector/census/arenas.h"
 #include "collector/census/claims.h"
+#include "collector/census/freelists.h"
+#include "collector/census/heapdeal.h"
+#include "collector/census/heaps.h"
+#include "collector/census/hugetlb.h"
 #include "collector/census/images.h"
 #include "collector/census/maps.h"
+#include "collector/census/mmapped.h"
+#include "collector/census/objects.h"
 #include "collector/census/pages.h"
+#include "collector/census/ranges.h"
+#include "collector/census/scan.h"
+#include "collector/census/threads.h"
 #include "collector/census/types.h"
+#include "collector/census/typetable.h"
 #include "include/attrs.h"
 #include "include/xalloc.h"
 
-/* What this version cannot prove: null, and its pages are unexplained. */
+/*
+ * What this version cannot prove: null, and its pages are unexplained. What the
+ * interpreter never returned is known where all its free lists are (3.x; of 2.7
+ * there are the blocks of ints and floats besides), else it is null as well,
+ * and live.
+ */
 static const enum recording_cause not_implemented[] = {
-    CAUSE_python_never_returned, CAUSE_python_large, CAUSE_native_live,
-    CAUSE_native_overhead,       CAUSE_native_free,  CAUSE_mapped_anon,
+    CAUSE_python_never_returned,
 };
 
 static uint64_t
@@ -26,139 +40,218 @@ clock_us(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
-/* ---- who claims what --------------------------------------------------- */
+/* ---- the ledger -------------------------------------------------------- */
+
+/* One census while it is taken. */
+struct taking {
+    struct memory *memory;
+    const struct census_request *request;
+    const struct census_patience *patience;
+    struct census *census;
+    const struct maps *maps; /* of the view */
+    const struct memory_runs *runs;
+    struct claims claims;    /* who claims what, the first match of DESIGN 7 */
+    struct objects *objects; /* NULL: no interpreter */
+    uint64_t types_cpu_us;
+};
+
+static void
+cover(struct taking *taking, struct claims layer, int over)
+{
+    claims_cover(&taking->claims, &layer, over);
+    claims_finish(&layer);
+}
+
+/* Python's arenas before the stacks: a guardless stack may border on one. */
+static void
+read_ranges(struct taking *taking)
+{
+    struct memory *memory = taking->memory;
+    const struct census_request *request = taking->request;
+    struct claims arenas = {0};
+    struct claims bss = {0};
+
+    taking->claims = ranges_maps(taking->maps, request);
+    cover(taking, ranges_own(request), -1);
+    if (request->python_major != 0)
+        arenas_read(memory, request, taking->runs, &taking->claims,
+                    taking->patience, taking->census, &arenas);
+    claims_sort(&arenas);
+    images_claim_bss(memory, taking->maps, taking->runs, &bss);
+    cover(taking, arenas, CAUSE_unexplained);
+    cover(taking, bss, CAUSE_unexplained);
+    cover(taking, ranges_stacks(memory, taking->maps, taking->runs, request),
+          CAUSE_unexplained);
+}
 
 static bool
-starts_with(const char *text, const char *prefix)
+may_go_on(const struct taking *taking)
 {
-    return strncmp(text, prefix, strlen(prefix)) == 0;
+    return taking->patience->may_go_on(taking->patience->context);
 }
 
-/* The cause of a mapping's pages as far as /proc/PID/maps tells it. */
-static int
-cause_of_map(const struct map *map, const struct census_request *request)
+/* Dead objects that the interpreter keeps: before its types are counted. */
+static void
+read_free_lists(struct taking *taking)
 {
-    if (starts_with(map->name, "[stack"))
-        return CAUSE_stacks;
-    if (starts_with(map->name, "/memfd:residue") &&
-        map->inode == request->shared_inode)
-        return CAUSE_profiler;
-    if (map_is_anonymous(map))
-        return CAUSE_unexplained;
-    if (map->is_shared && (starts_with(map->name, "/memfd:") ||
-                           starts_with(map->name, "/dev/zero") ||
-                           starts_with(map->name, "/dev/shm/") ||
-                           starts_with(map->name, "/SYSV")))
-        return CAUSE_shmem;
-    if (map->inode == 0 && !starts_with(map->name, "[v"))
-        return CAUSE_unexplained; /* neither a file nor the kernel's own */
-    return map->is_shared ? CAUSE_file : CLAIM_IMAGE;
+    const struct census *census = taking->census;
+    if (taking->objects != NULL && census->n_arenas != 0 && census->is_whole)
+        freelists_read(taking->memory, taking->request, taking->maps,
+                       taking->runs, objects_types(taking->objects),
+                       taking->patience, taking->census);
 }
 
-static struct claims
-claim_maps(const struct maps *maps, const struct census_request *request)
+static void
+read_types(struct taking *taking, struct types *types, bool only_low)
 {
-    struct claims claims = {0};
-    for (size_t i = 0; i < maps->n_maps; i++) {
-        const struct map *map = &maps->maps[i];
-        claims_add(&claims, map->start, map->end, cause_of_map(map, request));
+    const uint64_t cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    const struct types_limits limits = {
+        .patience = taking->patience,
+        .only_low = only_low,
+        .budget_us = taking->request->types_budget_us,
+    };
+    if (types != NULL)
+        types_read(types, &limits);
+    taking->types_cpu_us += clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu_us;
+}
+
+/* What a container keeps in malloc's heap is the interpreter's. */
+static void
+mark_tables(struct taking *taking, struct heaps *heaps, struct mmapped *mmapped)
+{
+    size_t n_tables = 0;
+    const uint64_t *tables = taking->objects == NULL
+                                 ? NULL
+                                 : objects_tables(taking->objects, &n_tables);
+    heaps_mark_python(heaps, tables, n_tables);
+    mmapped_mark_python(mmapped, tables, n_tables);
+}
+
+/* And the blocks of which the target told that it asked for them. */
+static void
+mark_told(const struct census_request *request, struct heaps *heaps)
+{
+    uint64_t *blocks = xcalloc(request->n_blocks + 1, sizeof(*blocks));
+    size_t n = 0;
+    for (size_t i = 0; i < request->n_blocks; i++) {
+        if (request->blocks[i].is_python && !request->blocks[i].is_gone)
+            blocks[n++] = request->blocks[i].addr;
     }
-    return claims;
+    heaps_mark_python(heaps, blocks, n);
+    free(blocks);
 }
 
-/* Where the stack begins that ends with this control block. */
-static uint64_t
-stack_start(const struct census_request *request, const struct map *map,
-            uint64_t control_block)
+/* Once all containers are known, what is not theirs is not Python's. */
+static void
+judge_error(const struct taking *taking)
 {
-    for (size_t i = 0; i < request->n_stacks; i++) {
-        const struct census_range *stack = &request->stacks[i];
-        if (control_block - stack->start < stack->n_bytes &&
-            stack->start > map->start)
-            return stack->start & ~(uint64_t)(MEMORY_PAGE - 1);
+    struct census *census = taking->census;
+    if (taking->objects == NULL || census->has_types || census->n_arenas == 0)
+        census->python_large_error = 0;
+}
+
+/* 2.7's blocks of ints and floats are chunks that are dealt slot by slot. */
+static void
+deal_heaps(struct taking *taking, const struct heaps *heaps,
+           const struct mmapped *mmapped, struct claims *layer)
+{
+    struct heapdeal_what what = {.heaps = heaps, .mmapped = mmapped};
+    struct blocks27_block *blocks = NULL;
+    if (heaps->n_blocks27 != 0) {
+        const struct blocks27_types types = blocks27_find_types(
+            taking->memory, taking->runs, objects_types(taking->objects),
+            heaps->blocks27, heaps->n_blocks27);
+        what.n_blocks27 = heaps->n_blocks27;
+        blocks =
+            blocks27_read(taking->memory, taking->runs, &types, heaps->blocks27,
+                          &what.n_blocks27, taking->census);
+        what.blocks27 = blocks;
     }
-    return map->start;
+    heapdeal(&what, taking->runs, taking->census, layer);
+    free(blocks);
 }
 
 /*
- * A thread's control block lies on the last page of its stack, whose mapping
- * begins above a guard, save where the program supplied a part of another. It
- * is proved by what it says of itself: its first and third word are its own
- * address (sysdeps/x86_64/nptl/tls.h, tcbhead_t).
+ * malloc's heaps as soon as may be after the view, for they change; but the
+ * types of the emptiest arenas first where a target that ends waits for them.
  */
 static void
-claim_stacks(struct memory *memory, const struct maps *maps,
-             const struct memory_runs *runs,
-             const struct census_request *request, struct claims *layer)
+read_heaps(struct taking *taking)
 {
-    for (size_t i = 0; i < request->n_control_blocks; i++) {
-        const uint64_t at = request->control_blocks[i];
-        uint64_t words[3];
-        const struct map *map = maps_at(maps, at);
-        if (map == NULL || !map_is_anonymous(map) ||
-            !pages_is_resident(runs, at) ||
-            !memory_read(memory, at, words, sizeof(words)) || words[0] != at ||
-            words[2] != at)
-            continue;
-        const uint64_t end = (at | (MEMORY_PAGE - 1)) + 1;
-        claims_add(layer, stack_start(request, map, at),
-                   end < map->end ? end : map->end, CAUSE_stacks);
+    struct census *census = taking->census;
+    const struct census_request *request = taking->request;
+    const struct heaps_target target = {
+        .memory = taking->memory,
+        .maps = taking->maps,
+        .runs = taking->runs,
+        .claims = &taking->claims,
+        .request = request,
+        .objects = taking->objects,
+        .has_arenas = census->n_arenas != 0,
+    };
+    const bool wants_types =
+        request->wants_types && census->n_arenas != 0 && census->is_whole;
+    struct types *types =
+        wants_types
+            ? types_create(taking->memory, taking->runs, taking->objects,
+                           census, clock_us(CLOCK_MONOTONIC))
+            : NULL;
+    struct heaps heaps;
+    struct mmapped mmapped;
+    struct claims layer = {0};
+    if (request->kind == CENSUS_end)
+        read_types(taking, types, true);
+    heaps_read(&heaps, &target, taking->patience);
+    mmapped_read(&mmapped, &target, &heaps);
+    if (!may_go_on(taking)) {
+        census->is_cut = request->kind == CENSUS_end;
+        census->is_whole = census->is_whole && census->is_cut;
     }
-    claims_sort(layer);
+    read_types(taking, types, false);
+    types_finish(types);
+    mark_tables(taking, &heaps, &mmapped);
+    mark_told(request, &heaps);
+    deal_heaps(taking, &heaps, &mmapped, &layer);
+    judge_error(taking);
+    cover(taking, layer, CAUSE_unexplained);
+    claims_cover(&taking->claims, &mmapped.stack_chunks, CAUSE_unexplained);
+    mmapped_finish(&mmapped);
+    heaps_finish(&heaps);
 }
 
 static void
-claim_own(const struct census_request *request, struct claims *layer)
+read_ledger(struct taking *taking)
 {
-    for (size_t i = 0; i < countof(request->own); i++) {
-        const struct census_range *own = &request->own[i];
-        claims_add(layer, own->start & ~(uint64_t)(MEMORY_PAGE - 1),
-                   (own->start + own->n_bytes + MEMORY_PAGE - 1) &
-                       ~(uint64_t)(MEMORY_PAGE - 1),
-                   CAUSE_profiler);
-    }
-    claims_sort(layer);
+    const struct census_request *request = taking->request;
+    struct claims loader = {0};
+    read_ranges(taking);
+    if (request->python_major != 0)
+        taking->objects = objects_create(taking->memory, request, taking->maps,
+                                         taking->runs, taking->census);
+    read_free_lists(taking);
+    read_heaps(taking);
+    freelists_deal(taking->census);
+    if (taking->census->ledger[CAUSE_python_never_returned] != 0)
+        taking->census->is_unknown[CAUSE_python_never_returned] = false;
+    cover(taking, ranges_mapped(request), CAUSE_unexplained);
+    images_claim_loader(taking->memory, taking->maps, taking->runs,
+                        &taking->claims, &loader);
+    cover(taking, loader, CAUSE_unexplained);
+    claims_deal(&taking->claims, taking->runs, taking->census);
+    ranges_sum_modules(request, taking->maps, &taking->claims, taking->runs,
+                       taking->census);
+    objects_destroy(taking->objects);
+    claims_finish(&taking->claims);
 }
 
 /* ---- the census -------------------------------------------------------- */
 
-/* Python's arenas, then everything else in DESIGN 7's order, lowest first. */
 static void
-read_ledger(struct memory *memory, const struct census_request *request,
-            const struct maps *maps, const struct memory_runs *runs,
-            const struct census_patience *patience, struct census *census)
+read_pages(const struct view *view, struct census *census)
 {
-    struct claims claims = claim_maps(maps, request);
-    struct claims arenas = {0};
-    struct claims bss = {0};
-    struct claims stacks = {0};
-    struct claims own = {0};
-
-    if (request->python_major != 0)
-        arenas_read(memory, request, runs, &claims, patience, census, &arenas);
-    claims_sort(&arenas);
-    images_claim_bss(memory, maps, runs, &bss);
-    claims_sort(&bss);
-    claim_stacks(memory, maps, runs, request, &stacks);
-    claim_own(request, &own);
-
-    claims_cover(&claims, &arenas, CAUSE_unexplained);
-    claims_cover(&claims, &bss, CAUSE_unexplained);
-    claims_cover(&claims, &stacks, CAUSE_unexplained);
-    claims_cover(&claims, &own, -1);
-    claims_deal(&claims, runs, census->ledger);
-
-    claims_finish(&own);
-    claims_finish(&stacks);
-    claims_finish(&bss);
-    claims_finish(&arenas);
-    claims_finish(&claims);
-}
-
-static void
-read_pages(const struct memory_runs *runs, struct census *census)
-{
+    const struct memory_runs *runs = &view->runs;
     census->rss_bytes = pages_resident(runs);
+    census->hugetlb_bytes = view->hugetlb_bytes;
     for (size_t i = 0; i < runs->n_runs; i++) {
         const struct memory_run *run = &runs->runs[i];
         if (run->is_swapped)
@@ -173,54 +266,94 @@ read_pages(const struct memory_runs *runs, struct census *census)
  * died under our hands: what was read of it then was nothing, not zeroes.
  */
 static void
-measure_skew(struct memory *memory, struct census *census)
+measure_skew(struct memory *memory, const struct hugetlb *hugetlb,
+             struct census *census)
 {
     struct memory_runs after = {0};
-    const bool is_scanned = memory_scan(memory, 0, MEMORY_END, &after);
+    const bool is_scanned = memory_scan_quickly(memory, 0, MEMORY_END, &after);
+    hugetlb_leave_out(hugetlb, &after);
     const uint64_t rss_after = pages_resident(&after);
     census->skew_bytes = (int64_t)rss_after - (int64_t)census->rss_bytes;
     census->is_read = is_scanned && rss_after != 0;
     memory_runs_finish(&after);
 }
 
-static void
-take(struct memory *memory, const struct census_request *request,
-     const struct census_patience *patience, struct census *census)
+/*
+ * What is asked of an unprepared target, with what it tells itself instead of a
+ * stream; to be finished.
+ */
+static struct census_request
+complete(struct memory *memory, const struct maps *maps,
+         const struct memory_runs *runs, const struct census_request *request,
+         struct census *census)
 {
-    const uint64_t cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
-    struct memory_runs runs = {0};
-    struct maps maps = maps_parse(memory_maps_text(memory));
-    if (maps.n_maps != 0 && memory_scan(memory, 0, MEMORY_END, &runs) &&
-        runs.n_runs != 0) {
-        read_pages(&runs, census);
-        read_ledger(memory, request, &maps, &runs, patience, census);
-        census->ledger_cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu_us;
-        if (request->wants_types && census->n_arenas != 0 && census->is_whole)
-            types_read(memory, request, &maps, &runs, patience, census);
-        measure_skew(memory, census);
-    }
-    memory_runs_finish(&runs);
-    maps_finish(&maps);
+    struct scan_result arenas = {0};
+    census->is_first_look = request->n_candidates == 0;
+    if (request->python_major != 0)
+        arenas = scan_arenas(memory, maps, runs, request);
+    census->n_inferred = arenas.n_inferred;
+    struct census_request found = {
+        .kind = request->kind,
+        .is_unprepared = true,
+        .now_us = request->now_us,
+        .python_major = request->python_major,
+        .python_minor = request->python_minor,
+        .python_runtime = request->python_runtime,
+        .python_text = request->python_text,
+        .candidates = arenas.candidates,
+        .n_candidates = arenas.n_candidates,
+        .wants_types = request->wants_types,
+        .types_budget_us = request->types_budget_us,
+        .wants_proofs = request->wants_proofs,
+    };
+    threads_find(memory, maps, runs, request, &found);
+    return found;
 }
 
-struct census *
-census_take(struct memory *memory, const struct census_request *request,
-            const struct census_patience *patience)
+static struct census *
+begin(const struct census_request *request)
 {
     struct census *census = xcalloc(1, sizeof(*census));
     census->kind = request->kind;
     census->is_whole = true;
+    census->wants_proofs = request->wants_proofs;
     for (size_t i = 0; i < countof(not_implemented); i++)
         census->is_unknown[not_implemented[i]] = true;
+    return census;
+}
 
-    const uint64_t started_us = clock_us(CLOCK_MONOTONIC);
+struct census *
+census_take(struct memory *memory, const struct view *view,
+            const struct census_request *request,
+            const struct census_patience *patience)
+{
+    struct census *census = begin(request);
     const uint64_t cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     const uint64_t read_bytes = memory_bytes_read(memory);
-    take(memory, request, patience, census);
-    census->started_us = started_us;
-    census->took_us = clock_us(CLOCK_MONOTONIC) - started_us;
-    census->cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu_us;
+    struct census_request found = {0};
+    if (request->is_unprepared && view->runs.n_runs != 0) {
+        found = complete(memory, &view->maps, &view->runs, request, census);
+        request = &found;
+    }
+    struct taking taking = {
+        .memory = memory,
+        .request = request,
+        .patience = patience,
+        .census = census,
+        .maps = &view->maps,
+        .runs = &view->runs,
+    };
+    if (view->runs.n_runs != 0) {
+        read_pages(view, census);
+        read_ledger(&taking);
+        measure_skew(memory, &view->hugetlb, census);
+    }
+    census->started_us = view->seen_ns / 1000;
+    census->took_us = clock_us(CLOCK_MONOTONIC) - census->started_us;
+    census->cpu_us = view->cpu_us + clock_us(CLOCK_THREAD_CPUTIME_ID) - cpu_us;
+    census->ledger_cpu_us = census->cpu_us - taking.types_cpu_us;
     census->read_bytes = memory_bytes_read(memory) - read_bytes;
+    census_request_finish(&found);
     return census;
 }
 
@@ -232,8 +365,28 @@ census_destroy(struct census *census)
     for (size_t i = 0; i < census->n_types; i++)
         free(census->types[i].name);
     free(census->types);
+    for (size_t i = 0; i < census->n_modules; i++)
+        free(census->modules[i].name);
+    free(census->modules);
+    free(census->heaps);
+    free(census->proofs);
+    free(census->never_returned.free_lists);
+    free(census->never_returned.residents);
     free(census->arenas);
     free(census);
+}
+
+struct census *
+census_better(struct census *one, struct census *other)
+{
+    if (one == NULL || other == NULL)
+        return one == NULL ? other : one;
+    const bool is_one =
+        one->is_read && one->is_whole &&
+        (!other->is_read || !other->is_whole ||
+         one->ledger[CAUSE_unexplained] <= other->ledger[CAUSE_unexplained]);
+    census_destroy(is_one ? other : one);
+    return is_one ? one : other;
 }
 
 void
@@ -242,5 +395,8 @@ census_request_finish(struct census_request *request)
     free(request->candidates);
     free(request->control_blocks);
     free(request->stacks);
+    free(request->mappings);
+    free(request->blocks);
+    free(request->threads);
     *request = (struct census_request){0};
 }

@@ -2,15 +2,26 @@
 
 #include <stdlib.h>
 
+#include "collector/census/deal.h"
 #include "include/xalloc.h"
 
 void
-claims_add(struct claims *claims, uint64_t start, uint64_t end, int cause)
+claims_add(struct claims *claims, struct claim claim)
 {
-    if (start >= end)
+    if (claim.start >= claim.end)
         return;
     XGROW(claims->claims, claims->capacity, claims->n_claims);
-    claims->claims[claims->n_claims++] = (struct claim){start, end, cause};
+    claims->claims[claims->n_claims++] = claim;
+}
+
+/* The part of a claim that lies in [start, end). */
+static void
+add_part(struct claims *claims, struct claim claim, uint64_t start,
+         uint64_t end)
+{
+    claim.start = start;
+    claim.end = end;
+    claims_add(claims, claim);
 }
 
 void
@@ -59,11 +70,11 @@ cover_one(struct claims *result, struct claim below, const struct claims *layer,
         const uint64_t to = above->end < below.end ? above->end : below.end;
         if (from >= to)
             continue;
-        claims_add(result, below.start, from, below.cause);
-        claims_add(result, from, to, above->cause);
+        add_part(result, below, below.start, from);
+        add_part(result, *above, from, to);
         below.start = to;
     }
-    claims_add(result, below.start, below.end, below.cause);
+    claims_add(result, below);
 }
 
 void
@@ -78,47 +89,137 @@ claims_cover(struct claims *claims, const struct claims *layer, int over)
         if (over == -1 || below.cause == over)
             cover_one(&result, below, layer, at);
         else
-            claims_add(&result, below.start, below.end, below.cause);
+            claims_add(&result, below);
     }
     claims_finish(claims);
     *claims = result;
 }
 
-bool
-claims_are(const struct claims *claims, uint64_t start, uint64_t end, int cause)
+/* The first claim that ends behind an address. */
+static size_t
+first_behind(const struct claims *claims, uint64_t addr)
 {
     size_t low = 0;
     size_t high = claims->n_claims;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        if (claims->claims[middle].end <= start)
+        if (claims->claims[middle].end <= addr)
             low = middle + 1;
         else
             high = middle;
     }
-    for (; start < end; low++) {
-        if (low == claims->n_claims || claims->claims[low].start > start ||
-            claims->claims[low].cause != cause)
-            return false;
-        start = claims->claims[low].end;
-    }
-    return true;
+    return low;
 }
 
-/* What a claim's page is counted under. */
-static int
-cause_of(const struct claim *claim, const struct memory_run *run)
+uint64_t
+claims_reach(const struct claims *claims, uint64_t start, uint64_t end,
+             int cause)
 {
-    if (claim->cause == CLAIM_IMAGE)
-        return run->is_file ? CAUSE_file : CAUSE_image_private;
-    return claim->cause;
+    for (size_t i = first_behind(claims, start); start < end; i++) {
+        if (i == claims->n_claims || claims->claims[i].start > start ||
+            claims->claims[i].cause != cause)
+            return start;
+        start = claims->claims[i].end;
+    }
+    return end;
+}
+
+uint64_t
+claims_next_free(const struct claims *claims, uint64_t start, uint64_t end)
+{
+    for (size_t i = first_behind(claims, start); i < claims->n_claims; i++) {
+        const struct claim *claim = &claims->claims[i];
+        if (claim->start >= end)
+            break;
+        if (claim->cause == CAUSE_unexplained)
+            return claim->start > start ? claim->start : start;
+    }
+    return end;
+}
+
+bool
+claims_are(const struct claims *claims, uint64_t start, uint64_t end, int cause)
+{
+    return claims_reach(claims, start, end, cause) == end;
+}
+
+uint64_t
+claims_free_from(const struct claims *claims, uint64_t start, uint64_t end)
+{
+    for (size_t i = 0; i < claims->n_claims; i++) {
+        const struct claim *claim = &claims->claims[i];
+        if (claim->cause != CAUSE_unexplained && claim->start < end &&
+            claim->end > start)
+            start = claim->end;
+    }
+    return start < end ? start : end;
+}
+
+/* What a claim's pages are counted under. */
+static struct census_proof
+piece_of(const struct claim *claim, const struct memory_run *run, uint64_t from,
+         uint64_t to)
+{
+    struct census_proof piece = {
+        .start = from,
+        .end = to,
+        .n_bytes = to - from,
+        .address = claim->address,
+        .cause = (enum recording_cause)claim->cause,
+        .proof = claim->proof,
+    };
+    if (claim->cause == CLAIM_IMAGE) {
+        piece.cause = run->is_file ? CAUSE_file : CAUSE_image_private;
+        piece.proof = run->is_file ? PROOF_file : PROOF_image;
+    } else if (claim->cause == CAUSE_unexplained) {
+        piece.proof = N_PROOFS;
+        piece.address = 0;
+    }
+    return piece;
+}
+
+static void
+deal_unexplained(struct census *census, uint64_t from, uint64_t to)
+{
+    if (from < to)
+        deal(census, &(struct census_proof){
+                         .start = from,
+                         .end = to,
+                         .n_bytes = to - from,
+                         .cause = CAUSE_unexplained,
+                         .proof = N_PROOFS,
+                     });
+}
+
+/* One run, of which the claim at index `at` is the first that may reach it. */
+static uint64_t
+deal_run(const struct claims *claims, size_t at, const struct memory_run *run,
+         struct census *census)
+{
+    uint64_t dealt_elsewhere = 0;
+    uint64_t start = run->start;
+    for (; at < claims->n_claims && claims->claims[at].start < run->end; at++) {
+        const struct claim *claim = &claims->claims[at];
+        const uint64_t from = claim->start > start ? claim->start : start;
+        const uint64_t to = claim->end < run->end ? claim->end : run->end;
+        deal_unexplained(census, start, from);
+        if (claim->cause == CLAIM_DEALT) {
+            dealt_elsewhere += to - from;
+        } else {
+            const struct census_proof piece = piece_of(claim, run, from, to);
+            deal(census, &piece);
+        }
+        start = to;
+    }
+    deal_unexplained(census, start, run->end);
+    return dealt_elsewhere;
 }
 
 uint64_t
 claims_deal(const struct claims *claims, const struct memory_runs *runs,
-            uint64_t ledger[N_CAUSES])
+            struct census *census)
 {
-    uint64_t arena_bytes = 0;
+    uint64_t dealt_elsewhere = 0;
     size_t at = 0;
     for (size_t i = 0; i < runs->n_runs; i++) {
         const struct memory_run *run = &runs->runs[i];
@@ -126,21 +227,7 @@ claims_deal(const struct claims *claims, const struct memory_runs *runs,
             continue;
         while (at < claims->n_claims && claims->claims[at].end <= run->start)
             at++;
-        uint64_t start = run->start;
-        for (size_t j = at;
-             j < claims->n_claims && claims->claims[j].start < run->end; j++) {
-            const struct claim *claim = &claims->claims[j];
-            const uint64_t from = claim->start > start ? claim->start : start;
-            const uint64_t to = claim->end < run->end ? claim->end : run->end;
-            ledger[CAUSE_unexplained] += from - start;
-            const int cause = cause_of(claim, run);
-            if (cause == CLAIM_ARENA)
-                arena_bytes += to - from;
-            else
-                ledger[cause] += to - from;
-            start = to;
-        }
-        ledger[CAUSE_unexplained] += run->end - start;
+        dealt_elsewhere += deal_run(claims, at, run, census);
     }
-    return arena_bytes;
+    return dealt_elsewhere;
 }

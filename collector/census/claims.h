@@ -13,10 +13,11 @@
 #include <stdint.h>
 
 #include "collector/census/memory.h"
+#include "collector/census/result.h"
 #include "include/recording.h"
 
 enum {
-    CLAIM_ARENA = N_CAUSES, /* dealt out by its pools, not here */
+    CLAIM_DEALT = N_CAUSES, /* by its pools or chunks, not here */
     CLAIM_IMAGE,            /* a private file mapping: by page, copied or not */
 };
 
@@ -24,6 +25,8 @@ struct claim {
     uint64_t start;
     uint64_t end;
     int cause; /* enum recording_cause, or one of the above */
+    enum recording_proof proof;
+    uint64_t address; /* of what claims it */
 };
 
 struct claims {
@@ -32,7 +35,8 @@ struct claims {
     size_t capacity;
 };
 
-void claims_add(struct claims *claims, uint64_t start, uint64_t end, int cause);
+/* An empty one is left out. */
+void claims_add(struct claims *claims, struct claim claim);
 void claims_finish(struct claims *claims);
 
 /* Sorts a layer that was not added in order. Overlaps: the first stays. */
@@ -48,11 +52,23 @@ void claims_cover(struct claims *claims, const struct claims *layer, int over);
 bool claims_are(const struct claims *claims, uint64_t start, uint64_t end,
                 int cause);
 
+/* How far from start on, up to end, all is claimed for this cause. */
+uint64_t claims_reach(const struct claims *claims, uint64_t start, uint64_t end,
+                      int cause);
+
+/* The first address from start on that nobody claims; end: there is none. */
+uint64_t claims_next_free(const struct claims *claims, uint64_t start,
+                          uint64_t end);
+
+/* Where the last stretch of [start, end) begins that nobody claims. */
+uint64_t claims_free_from(const struct claims *claims, uint64_t start,
+                          uint64_t end);
+
 /*
- * Adds the resident bytes of each run to its claim's cause; what nobody claims
- * is unexplained. Arenas are left out: returns their resident bytes.
+ * Deals the resident bytes of each run to its claim's cause; what nobody claims
+ * is unexplained. Returns the resident bytes of what is dealt elsewhere.
  */
 uint64_t claims_deal(const struct claims *claims,
-                     const struct memory_runs *runs, uint64_t ledger[N_CAUSES]);
+                     const struct memory_runs *runs, struct census *census);
 
 #endif

@@ -41,10 +41,15 @@ struct pm_scan_arg {
 #endif
 
 enum {
-    REGIONS = 1024, /* of one scan call */
+    /*
+     * Of one scan call. The kernel gathers 512 at a time; asked for more, it
+     * may end a call with a walk_end before the last of them, which then come
+     * again (fs/proc/task_mmu.c, PAGEMAP_WALK_SIZE and pagemap_scan_init).
+     */
+    REGIONS = 512,
     SPANS = 512,    /* of one process_vm_readv call */
     ENTRIES = 8192, /* of one read of pagemap */
-    MAPS_CHUNK = 64 * 1024,
+    TEXT_CHUNK = 64 * 1024,
 };
 
 /* Bits of a pagemap entry (Documentation/admin-guide/mm/pagemap.rst). */
@@ -183,21 +188,21 @@ memory_read_spans(struct memory *memory, struct memory_span *spans,
     }
 }
 
-char *
-memory_maps_text(struct memory *memory)
+/* A file of /proc from its beginning, whole and NUL-terminated, or NULL. */
+static char *
+text_of(int fd)
 {
-    if (lseek(memory->fds.maps, 0, SEEK_SET) != 0)
+    if (lseek(fd, 0, SEEK_SET) != 0)
         return NULL;
     char *text = NULL;
     size_t used = 0;
     size_t capacity = 0;
     for (;;) {
-        if (capacity - used < MAPS_CHUNK) {
-            capacity = capacity * 2 + MAPS_CHUNK + 1;
+        if (capacity - used < TEXT_CHUNK) {
+            capacity = capacity * 2 + TEXT_CHUNK + 1;
             text = xrealloc(text, capacity, 1);
         }
-        const ssize_t n =
-            read(memory->fds.maps, text + used, capacity - used - 1);
+        const ssize_t n = read(fd, text + used, capacity - used - 1);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -210,6 +215,18 @@ memory_maps_text(struct memory *memory)
     }
     text[used] = '\0';
     return text;
+}
+
+char *
+memory_maps_text(struct memory *memory)
+{
+    return text_of(memory->fds.maps);
+}
+
+char *
+memory_smaps_text(struct memory *memory)
+{
+    return text_of(memory->fds.smaps);
 }
 
 bool
@@ -252,10 +269,26 @@ memory_runs_finish(struct memory_runs *runs)
     *runs = (struct memory_runs){0};
 }
 
+static void
+append_region(struct memory_runs *runs, const struct page_region *region)
+{
+    const uint64_t is = region->categories;
+    append(runs, &(struct memory_run){
+                     .start = region->start,
+                     .end = region->end,
+                     .is_file = (is & PAGE_IS_FILE) != 0,
+                     .is_swapped = (is & PAGE_IS_PRESENT) == 0,
+                     .is_huge = (is & PAGE_IS_HUGE) != 0,
+                 });
+}
+
+/* Whether a page is a file's says the page itself, the rest its entry. */
+enum { FROM_ENTRY = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE };
+
 /* False with has_no_scan set: this kernel cannot. */
 static bool
 scan_by_ioctl(struct memory *memory, uint64_t start, uint64_t end,
-              struct memory_runs *runs)
+              uint64_t wanted, struct memory_runs *runs)
 {
     struct page_region regions[REGIONS];
     struct pm_scan_arg scan = {
@@ -267,8 +300,7 @@ scan_by_ioctl(struct memory *memory, uint64_t start, uint64_t end,
         .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
         .category_mask = PAGE_IS_PFNZERO,
         .category_inverted = PAGE_IS_PFNZERO,
-        .return_mask =
-            PAGE_IS_FILE | PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE,
+        .return_mask = wanted,
     };
     while (scan.start < end) {
         const int n = ioctl(memory->fds.pagemap, PAGEMAP_SCAN, &scan);
@@ -277,20 +309,16 @@ scan_by_ioctl(struct memory *memory, uint64_t start, uint64_t end,
                 memory->has_no_scan || errno == ENOTTY || errno == EINVAL;
             return false;
         }
-        for (int i = 0; i < n; i++) {
-            const struct page_region *region = &regions[i];
-            const uint64_t is = region->categories;
-            append(runs, &(struct memory_run){
-                             .start = region->start,
-                             .end = region->end,
-                             .is_file = (is & PAGE_IS_FILE) != 0,
-                             .is_swapped = (is & PAGE_IS_PRESENT) == 0,
-                             .is_huge = (is & PAGE_IS_HUGE) != 0,
-                         });
-        }
-        if (scan.walk_end <= scan.start)
+        for (int i = 0; i < n; i++)
+            append_region(runs, &regions[i]);
+        /* Kernels up to 6.18 at least leave it where their own buffer was full
+           first, before regions that they go on to give. */
+        uint64_t next = scan.walk_end;
+        if (n != 0 && next < regions[n - 1].end)
+            next = regions[n - 1].end;
+        if (next <= scan.start)
             break;
-        scan.start = scan.walk_end;
+        scan.start = next;
     }
     return true;
 }
@@ -353,11 +381,31 @@ scan_by_entries(struct memory *memory, uint64_t start, uint64_t end,
     return is_scanned;
 }
 
+static bool
+scan(struct memory *memory, uint64_t start, uint64_t end, uint64_t wanted,
+     struct memory_runs *runs)
+{
+    if (!memory->has_no_scan && scan_by_ioctl(memory, start, end, wanted, runs))
+        return true;
+    return memory->has_no_scan && scan_by_entries(memory, start, end, runs);
+}
+
 bool
 memory_scan(struct memory *memory, uint64_t start, uint64_t end,
             struct memory_runs *runs)
 {
-    if (!memory->has_no_scan && scan_by_ioctl(memory, start, end, runs))
-        return true;
-    return memory->has_no_scan && scan_by_entries(memory, start, end, runs);
+    return scan(memory, start, end, FROM_ENTRY | PAGE_IS_FILE, runs);
+}
+
+bool
+memory_scan_quickly(struct memory *memory, uint64_t start, uint64_t end,
+                    struct memory_runs *runs)
+{
+    return scan(memory, start, end, FROM_ENTRY, runs);
+}
+
+bool
+memory_tells_huge(const struct memory *memory)
+{
+    return !memory->has_no_scan;
 }

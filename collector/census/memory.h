@@ -54,6 +54,9 @@ void memory_read_spans(struct memory *memory, struct memory_span *spans,
 /* /proc/PID/maps, NUL-terminated; the caller frees it. NULL: it is gone. */
 char *memory_maps_text(struct memory *memory);
 
+/* /proc/PID/smaps, likewise. Dear: the kernel looks at each page for it. */
+char *memory_smaps_text(struct memory *memory);
+
 /*
  * Bytes of a file that the target has mapped, by name and inode, where its
  * pages are not to be touched. False: it is another file by now, out of reach,
@@ -81,11 +84,22 @@ struct memory_runs {
 
 /*
  * Appends the resident and swapped runs of [start, end). Pages of zeroes that
- * were only read, and device memory, are in no process' RSS and not here.
+ * were only read, and device memory, are in no process' RSS and not here. Pages
+ * of HugetlbPages are in no RSS either, but here (hugetlb.h).
  */
 bool memory_scan(struct memory *memory, uint64_t start, uint64_t end,
                  struct memory_runs *runs);
+
+/*
+ * The same at a fifth of the price, but that is_file may be false of a file's
+ * page: for memory with no file behind it, or where only residence matters.
+ */
+bool memory_scan_quickly(struct memory *memory, uint64_t start, uint64_t end,
+                         struct memory_runs *runs);
 void memory_runs_finish(struct memory_runs *runs);
+
+/* Whether the runs say what is huge; kernels before 6.7 do not. */
+bool memory_tells_huge(const struct memory *memory);
 
 /* The end of user space: what a scan of everything goes up to. */
 #define MEMORY_END (((uint64_t)1 << 47) - 4096)

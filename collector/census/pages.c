@@ -13,6 +13,23 @@ pages_resident(const struct memory_runs *runs)
     return n_bytes;
 }
 
+uint64_t
+pages_resident_within(const struct memory_runs *runs, uint64_t from,
+                      uint64_t to)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = pages_first(runs, from); i < runs->n_runs; i++) {
+        const struct memory_run *run = &runs->runs[i];
+        if (run->start >= to)
+            break;
+        const uint64_t start = run->start > from ? run->start : from;
+        const uint64_t end = run->end < to ? run->end : to;
+        if (!run->is_swapped && start < end)
+            n_bytes += end - start;
+    }
+    return n_bytes;
+}
+
 size_t
 pages_first(const struct memory_runs *runs, uint64_t addr)
 {

@@ -13,6 +13,10 @@
 /* Resident bytes of all runs. */
 uint64_t pages_resident(const struct memory_runs *runs);
 
+/* And of [from, to) alone. */
+uint64_t pages_resident_within(const struct memory_runs *runs, uint64_t from,
+                               uint64_t to);
+
 /* The index of the first run that ends behind addr; n_runs: none does. */
 size_t pages_first(const struct memory_runs *runs, uint64_t addr);
 

@@ -92,3 +92,20 @@ pool_walk(const struct pool *pool, uint64_t addr, const char *content,
     }
     return n_free + pool->n_used == pool->n_carved;
 }
+
+bool
+pool_is_debugged(const char *block)
+{
+    const unsigned char *bytes = (const unsigned char *)block;
+    const unsigned char letter = bytes[CPYTHON_DEBUG_LETTER_AT];
+    const unsigned char first = bytes[CPYTHON_DEBUG_FORBIDDEN_AT];
+    if ((letter != 'o' && letter != 'm' && letter != 'r') ||
+        (first != CPYTHON_DEBUG_FORBIDDEN &&
+         first != CPYTHON_DEBUG_FORBIDDEN_BEFORE))
+        return false;
+    for (unsigned i = 1; i < CPYTHON_DEBUG_FORBIDDEN_BYTES; i++) {
+        if (bytes[CPYTHON_DEBUG_FORBIDDEN_AT + i] != first)
+            return false;
+    }
+    return true;
+}

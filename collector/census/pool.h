@@ -43,4 +43,7 @@ struct pool pool_read(uint64_t addr, uint32_t pool_bytes,
 bool pool_walk(const struct pool *pool, uint64_t addr, const char *content,
                bool *is_free);
 
+/* Whether a live block begins as PYTHONMALLOC=debug begins it. */
+bool pool_is_debugged(const char *block);
+
 #endif

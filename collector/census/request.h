@@ -24,19 +24,57 @@ struct census_range {
     uint64_t n_bytes;
 };
 
+/* An anonymous mapping, or what is left of it. */
+struct census_mapping {
+    uint64_t start;
+    uint64_t end;
+    uint64_t caller; /* who made it */
+};
+
+/* A block of malloc's that was told: a large or an mmapped one. */
+struct census_block {
+    uint64_t addr;
+    uint64_t n_bytes; /* usable */
+    bool is_python;   /* the interpreter asked for it */
+    bool is_gone;     /* it has died since the view */
+};
+
+/* What the kernel tells of a thread. */
+struct census_thread {
+    uint32_t tid; /* as the target itself knows it */
+    bool is_main;
+    uint64_t stack_pointer; /* 0: it was running, or is not told */
+};
+
 struct census_request {
     enum recording_census_kind kind;
+    /*
+     * Nobody told of arenas and stacks: they are found by content. Candidates
+     * are then those that the census before has found.
+     */
+    bool is_unprepared;
+    uint64_t now_us;       /* when an arena is born that was not there before */
     unsigned python_major; /* 0: no interpreter, or one we do not know */
     unsigned python_minor;
+    uint64_t python_runtime;             /* &_PyRuntime, or 0: not known */
+    struct census_range python_text;     /* the interpreter's, or empty */
     struct census_candidate *candidates; /* ascending by start; owned */
     size_t n_candidates;
     uint64_t *control_blocks; /* of threads; owned */
     size_t n_control_blocks;
     struct census_range *stacks; /* that the program supplied; owned */
     size_t n_stacks;
+    struct census_mapping *mappings; /* ascending, disjoint; owned */
+    size_t n_mappings;
+    struct census_block *blocks; /* ascending; owned */
+    size_t n_blocks;
+    struct census_thread *threads; /* of an unprepared target; owned */
+    size_t n_threads;
     struct census_range own[2]; /* the preload's image and private pages */
     uint64_t shared_inode;      /* of its memfd */
     bool wants_types;
+    uint64_t types_budget_us; /* of CPU; beyond it they are sampled. 0: none */
+    bool wants_proofs;
 };
 
 /*

@@ -37,10 +37,16 @@ struct census_class {
     uint64_t n_free;
 };
 
+/*
+ * Where types were sampled, objects and bytes are estimates; their errors are
+ * one standard error. What is said of low and pinned arenas is always exact.
+ */
 struct census_type {
     char *name; /* owned; "(raw)" and "(free list)" are no types */
     uint64_t n_objects;
     uint64_t n_bytes; /* of their blocks */
+    uint64_t objects_error;
+    uint64_t bytes_error;
     uint64_t held_exclusive;
     uint64_t held_split;
     uint64_t exclusive_bytes;  /* of its blocks in arenas that it holds alone */
@@ -48,31 +54,119 @@ struct census_type {
     uint64_t pinned_split;
     uint64_t pinned_bytes; /* of its blocks there */
     uint64_t n_pinned;
+    uint64_t low_held; /* the same in low arenas, pinned or not */
+    uint64_t low_bytes;
+    uint64_t n_low;
+};
+
+/*
+ * A heap of glibc's malloc, or all mmapped chunks. Bytes of chunks are those of
+ * their blocks, resident or not; what is held is resident.
+ */
+struct census_heap {
+    enum recording_heap_kind kind;
+    uint64_t address; /* 0: mmapped chunks */
+    uint64_t n_bytes; /* of its memory, without what it may grow into */
+    uint64_t resident_bytes;
+    uint64_t n_chunks; /* in use */
+    uint64_t live_bytes;
+    uint64_t n_free; /* on bins, and the top */
+    uint64_t free_bytes;
+    uint64_t n_cached; /* in tcaches and fastbins */
+    uint64_t cached_bytes;
+    uint64_t trimmable_bytes;   /* resident free pages */
+    uint64_t page_pinned_bytes; /* resident free bytes beside live ones */
+    uint64_t trim_gain_bytes;   /* what malloc_trim(0) would give back */
+    uint64_t n_torn;
+    bool is_torn; /* what follows the last chunk is unexplained */
+};
+
+/* Anonymous mappings that one module made. */
+struct census_module {
+    char *name; /* owned */
+    uint64_t n_mappings;
+    uint64_t n_bytes;
+    uint64_t resident_bytes;
+};
+
+/* A piece of the ledger: n_bytes of [start, end) have this cause. */
+struct census_proof {
+    uint64_t start;
+    uint64_t end;
+    uint64_t n_bytes;
+    uint64_t address;
+    enum recording_cause cause;
+    enum recording_proof proof; /* N_PROOFS: unexplained has none */
+    uint32_t block_bytes;       /* of a pool's blocks; 0: of none */
+};
+
+/* Blocks of 2.7's ints or floats. */
+struct census_blocks27 {
+    uint64_t n_blocks;
+    uint64_t reserved_bytes; /* of the blocks, their links too */
+    uint64_t live_bytes;     /* of the objects in them */
+    uint64_t n_free;         /* slots without an object */
+};
+
+/* The residents of the free lists of one type. */
+struct census_free_list {
+    const char *name; /* static */
+    uint64_t n_residents;
+    uint64_t n_bytes; /* of their blocks */
+};
+
+/* What the interpreter keeps for reuse, and does not give back. */
+struct census_never_returned {
+    bool has_blocks27; /* by design there are none in 3.x */
+    struct census_blocks27 ints;
+    struct census_blocks27 floats;
+    bool has_free_lists; /* each list that this version has was accounted for */
+    struct census_free_list *free_lists;
+    size_t n_free_lists;
+    uint64_t *residents; /* addresses of their blocks, ascending */
+    size_t n_residents;
+    uint64_t dealt_bytes; /* of those that the arenas' reading took for live */
 };
 
 struct census {
     enum recording_census_kind kind;
     bool is_read;       /* false: the target could not be read, all else is 0 */
     bool is_whole;      /* the ledger and the classes: patience held */
+    bool is_cut;        /* an end's heaps: patience did not hold for them */
     bool has_types;     /* and so are the types */
     bool has_low_types; /* or at least those of the low arenas */
+    double types_part;  /* of the arenas that were to be sampled; 1: all */
+    bool is_first_look; /* at a target without a history: nothing is pinned */
     uint64_t ledger[N_CAUSES];
     bool is_unknown[N_CAUSES]; /* not implemented: null, and unexplained */
     uint64_t rss_bytes;
     int64_t skew_bytes;
     uint64_t swap_bytes;
     uint64_t anon_huge_bytes;
-    uint64_t in_swap_bytes; /* of arenas */
+    uint64_t hugetlb_bytes; /* besides RSS */
+    uint64_t in_swap_bytes; /* of arenas, and of what may be one */
     uint64_t n_torn;        /* pools */
+    /* Chunks in use that may be the interpreter's, or not: their bytes. */
+    uint64_t python_large_error;
+    struct census_proof *proofs; /* where they were wanted */
+    size_t n_proofs;
+    size_t proof_capacity;
+    bool wants_proofs;
+    struct census_heap *heaps; /* ascending; the mmapped chunks last */
+    size_t n_heaps;
+    struct census_module *modules; /* most resident bytes first */
+    size_t n_modules;
+    uint64_t n_inferred; /* arenas found by content, without a proof */
     struct census_arena *arenas;
     size_t n_arenas;
     struct census_class classes[CPYTHON_N_CLASSES]; /* by size / 8 - 1 */
     struct census_type *types;                      /* most bytes first */
     size_t n_types;
+    struct census_never_returned never_returned;
     uint64_t started_us; /* CLOCK_MONOTONIC */
     uint64_t took_us;
     uint64_t cpu_us;
-    uint64_t ledger_cpu_us; /* of it, before the types were read */
+    uint64_t ledger_cpu_us; /* of it, without the types */
     uint64_t read_bytes;
 };
 

@@ -1,31 +1,25 @@
 #include "collector/census/types.h"
 
 #include <string.h>
+#include <time.h>
 
+#include "collector/census/freelists.h"
 #include "collector/census/pages.h"
 #include "collector/census/pool.h"
+#include "collector/census/sample.h"
 #include "collector/census/typetable.h"
 #include "include/attrs.h"
 #include "include/xalloc.h"
-
-/* A count of references beyond this is no count. */
-#define MOST_REFERENCES ((uint64_t)1 << 40)
-
-/* From 3.14 the count has 32 bits; flags lie above bit 48. */
-#define COUNT_OVERFLOW ((uint64_t)0xffff << 32)
-
-/* A number that might just as well be an address. */
-#define LEAST_ADDRESS ((uint64_t)0x10000)
 
 struct types {
     struct memory *memory;
     const struct memory_runs *runs;
     struct census *census;
-    struct typetable *table;
-    uint32_t pres[3]; /* where an object may start in its block */
-    unsigned n_pres;
-    uint32_t shift; /* of PYTHONMALLOC=debug */
-    bool has_flags_above_count;
+    struct objects *objects;
+    struct typetable *table; /* theirs */
+    const struct census_arena **order;
+    size_t n_for_all; /* of them, which are read in any case */
+    size_t n_done;
     char *content; /* of the arena that is being read */
     unsigned char *states;
     unsigned *touched; /* numbers of the types in this arena */
@@ -33,67 +27,7 @@ struct types {
     size_t touched_capacity;
 };
 
-static uint64_t
-word_at(const char *bytes, size_t offset)
-{
-    uint64_t word;
-    memcpy(&word, bytes + offset, sizeof(word));
-    return word;
-}
-
-/* ---- one block --------------------------------------------------------- */
-
-/*
- * Whether the word before a type pointer can be a reference count. Raw memory
- * may hold {address of an object, address of a type}: in a program at low
- * addresses the former is a small number.
- */
-static bool
-may_be_count(const struct types *types, uint64_t word)
-{
-    if (types->has_flags_above_count)
-        return (word & COUNT_OVERFLOW) == 0 &&
-               ((word & 0xffffffff) < LEAST_ADDRESS || word >> 48 != 0 ||
-                !typetable_is_object(types->table, word));
-    return word < MOST_REFERENCES &&
-           (word < LEAST_ADDRESS || !typetable_is_object(types->table, word));
-}
-
-static bool
-is_on_free_list(const struct types *types, uint64_t count)
-{
-    return (types->has_flags_above_count ? count & 0xffffffff : count) == 0;
-}
-
-/*
- * The number of the type of the block's object, or TYPE_RAW. An object that the
- * interpreter's collector does not track has nothing in the first word of its
- * header, and in the second what an earlier block had left there: a dead object
- * is believed only if nothing in the block is alive.
- */
-static unsigned
-classify(const struct types *types, const char *block, uint32_t size)
-{
-    unsigned found = TYPE_RAW;
-    for (unsigned i = 0; i < types->n_pres; i++) {
-        const uint32_t pre = types->pres[i] + types->shift;
-        if (pre + 16 > size)
-            break;
-        const uint64_t pointer = word_at(block, pre + CPYTHON_OBJECT_TYPE_AT);
-        const unsigned number = typetable_find(types->table, pointer);
-        if (number == 0)
-            continue;
-        const struct type *type = typetable_type(types->table, number);
-        const uint64_t count = word_at(block, pre);
-        if (type->pre_bytes != types->pres[i] ||
-            pre + type->least_bytes > size || !may_be_count(types, count))
-            continue;
-        if (!is_on_free_list(types, count))
-            return number;
-        found = TYPE_FREE_LIST;
-    }
-    return found;
-}
+/* ---- one pool ---------------------------------------------------------- */
 
 static void
 count_block(struct types *types, unsigned number, uint32_t size)
@@ -109,7 +43,15 @@ count_block(struct types *types, unsigned number, uint32_t size)
     type->arena_objects++;
 }
 
-/* ---- one pool ---------------------------------------------------------- */
+/* Whether the block is a resident; *next is where those behind it start. */
+static bool
+is_resident(const struct census_never_returned *never, uint64_t addr,
+            size_t *next)
+{
+    while (*next < never->n_residents && never->residents[*next] < addr)
+        (*next)++;
+    return *next < never->n_residents && never->residents[*next] == addr;
+}
 
 static void
 read_pool(struct types *types, uint64_t addr, uint32_t pool_bytes,
@@ -125,10 +67,22 @@ read_pool(struct types *types, uint64_t addr, uint32_t pool_bytes,
         types->census->n_torn++;
         return;
     }
-    const char *block = content + CPYTHON_POOL_HEADER_BYTES;
-    for (uint32_t i = 0; i < pool.n_carved; i++, block += pool.size) {
-        if (!is_free[i])
-            count_block(types, classify(types, block, pool.size), pool.size);
+    const struct census_never_returned *never = &types->census->never_returned;
+    size_t resident = freelists_first_resident(never, addr);
+    struct objects_block block = {
+        .bytes = content + CPYTHON_POOL_HEADER_BYTES,
+        .n_here = pool.size,
+        .n_bytes = pool.size,
+    };
+    for (uint32_t i = 0; i < pool.n_carved; i++, block.bytes += pool.size) {
+        if (is_free[i])
+            continue;
+        const bool is_kept = is_resident(
+            never, addr + (uint64_t)(block.bytes - content), &resident);
+        count_block(types,
+                    is_kept ? (unsigned)TYPE_FREE_LIST
+                            : objects_classify(types->objects, &block),
+                    pool.size);
     }
 }
 
@@ -179,7 +133,7 @@ read_content(struct types *types, const struct census_arena *arena)
 
 /* Splits n_bytes among the arena's types by their live bytes, without rest. */
 static void
-hold(struct types *types, uint64_t n_bytes, bool is_pinned)
+hold(struct types *types, uint64_t n_bytes, const struct census_arena *arena)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < types->n_touched; i++)
@@ -197,13 +151,36 @@ hold(struct types *types, uint64_t n_bytes, bool is_pinned)
         *(is_exclusive ? &type->held_exclusive : &type->held_split) += share;
         if (is_exclusive)
             type->exclusive_bytes += type->arena_bytes;
-        if (is_pinned) {
+        if (arena->is_low) {
+            type->low_held += share;
+            type->low_bytes += type->arena_bytes;
+            type->n_low += type->arena_objects;
+        }
+        if (arena->is_pinned) {
             *(is_exclusive ? &type->pinned_exclusive : &type->pinned_split) +=
                 share;
             type->pinned_bytes += type->arena_bytes;
             type->n_pinned += type->arena_objects;
         }
     }
+}
+
+/* Low and empty ones are always read; of the others a sample may have to do. */
+static bool
+is_for_all(const struct census_arena *arena)
+{
+    return arena->is_low || arena->n_used_blocks == 0;
+}
+
+static void
+note_for_sample(struct type *type)
+{
+    const double objects = (double)type->arena_objects;
+    const double bytes = (double)type->arena_bytes;
+    type->rest_objects += objects;
+    type->rest_objects_squared += objects * objects;
+    type->rest_bytes += bytes;
+    type->rest_bytes_squared += bytes * bytes;
 }
 
 /* What read_content has read, while it was still to be trusted. */
@@ -219,10 +196,11 @@ count_arena(struct types *types, const struct census_arena *arena)
                       types->content + (addr - arena->address));
     }
     if (arena->n_used_blocks != 0)
-        hold(types, arena->resident_bytes - arena->live_bytes,
-             arena->is_pinned);
+        hold(types, arena->resident_bytes - arena->live_bytes, arena);
     for (size_t i = 0; i < types->n_touched; i++) {
         struct type *type = typetable_type(types->table, types->touched[i]);
+        if (!is_for_all(arena))
+            note_for_sample(type);
         type->arena_bytes = 0;
         type->arena_objects = 0;
     }
@@ -234,23 +212,6 @@ count_arena(struct types *types, const struct census_arena *arena)
  * PYTHONMALLOC=debug puts 16 bytes before each block's data. The first live
  * block of the first pools tells.
  */
-static bool
-looks_debugged(const char *block)
-{
-    const unsigned char *bytes = (const unsigned char *)block;
-    const unsigned char letter = bytes[CPYTHON_DEBUG_LETTER_AT];
-    const unsigned char first = bytes[CPYTHON_DEBUG_FORBIDDEN_AT];
-    if ((letter != 'o' && letter != 'm' && letter != 'r') ||
-        (first != CPYTHON_DEBUG_FORBIDDEN &&
-         first != CPYTHON_DEBUG_FORBIDDEN_BEFORE))
-        return false;
-    for (unsigned i = 1; i < CPYTHON_DEBUG_FORBIDDEN_BYTES; i++) {
-        if (bytes[CPYTHON_DEBUG_FORBIDDEN_AT + i] != first)
-            return false;
-    }
-    return true;
-}
-
 static uint32_t
 find_shift(struct types *types, const struct census_arena *arena)
 {
@@ -271,21 +232,13 @@ find_shift(struct types *types, const struct census_arena *arena)
             continue;
         for (uint32_t k = 0; k < pool.n_carved; k++) {
             if (!is_free[k])
-                return looks_debugged(content + CPYTHON_POOL_HEADER_BYTES +
-                                      (size_t)k * pool.size)
+                return pool_is_debugged(content + CPYTHON_POOL_HEADER_BYTES +
+                                        (size_t)k * pool.size)
                            ? CPYTHON_DEBUG_PREFIX_BYTES
                            : 0;
         }
     }
     return 0;
-}
-
-static int
-compare_occupancy(const void *left, const void *right)
-{
-    const struct census_arena *a = *(const struct census_arena *const *)left;
-    const struct census_arena *b = *(const struct census_arena *const *)right;
-    return (a->used_bytes > b->used_bytes) - (a->used_bytes < b->used_bytes);
 }
 
 static int
@@ -311,6 +264,8 @@ add_type(struct census_type *sum, const struct census_type *more)
 {
     sum->n_objects += more->n_objects;
     sum->n_bytes += more->n_bytes;
+    sum->objects_error += more->objects_error;
+    sum->bytes_error += more->bytes_error;
     sum->held_exclusive += more->held_exclusive;
     sum->held_split += more->held_split;
     sum->exclusive_bytes += more->exclusive_bytes;
@@ -318,6 +273,124 @@ add_type(struct census_type *sum, const struct census_type *more)
     sum->pinned_split += more->pinned_split;
     sum->pinned_bytes += more->pinned_bytes;
     sum->n_pinned += more->n_pinned;
+    sum->low_held += more->low_held;
+    sum->low_bytes += more->low_bytes;
+    sum->n_low += more->n_low;
+}
+
+/* ---- which arenas ------------------------------------------------------ */
+
+/*
+ * Those that are always read, then the others in random order, so that as many
+ * of them as there is time for are a sample.
+ */
+static void
+order_arenas(struct types *types, uint64_t seed)
+{
+    const struct census *census = types->census;
+    uint64_t state = seed | 1;
+    size_t n_others = 0;
+    types->order =
+        xcalloc(census->n_arenas, sizeof(const struct census_arena *));
+    for (size_t i = 0; i < census->n_arenas; i++) {
+        const struct census_arena *arena = &census->arenas[i];
+        if (is_for_all(arena))
+            types->order[types->n_for_all++] = arena;
+        else
+            types->order[census->n_arenas - ++n_others] = arena;
+    }
+    for (size_t left = n_others; left > 1; left--) {
+        const size_t other =
+            types->n_for_all + (size_t)(sample_random(&state) % left);
+        const size_t last = types->n_for_all + left - 1;
+        const struct census_arena *arena = types->order[last];
+        types->order[last] = types->order[other];
+        types->order[other] = arena;
+    }
+}
+
+struct types *
+types_create(struct memory *memory, const struct memory_runs *runs,
+             struct objects *objects, struct census *census, uint64_t seed)
+{
+    struct types *types = xcalloc(1, sizeof(*types));
+    types->memory = memory;
+    types->runs = runs;
+    types->census = census;
+    types->objects = objects;
+    types->table = objects_types(objects);
+    types->content = xcalloc(1, CPYTHON_HUGE_ARENA);
+    types->states = xcalloc(1, CPYTHON_HUGE_ARENA / MEMORY_PAGE);
+    order_arenas(types, seed);
+    if (census->n_arenas != 0)
+        objects_set_shift(
+            objects, find_shift(types, types->order[census->n_arenas - 1]));
+    return types;
+}
+
+static uint64_t
+cpu_us(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u;
+}
+
+void
+types_read(struct types *types, const struct types_limits *limits)
+{
+    struct census *census = types->census;
+    const struct census_patience *patience = limits->patience;
+    const uint64_t started_us = cpu_us();
+    while (types->n_done < census->n_arenas) {
+        const bool is_for_all = types->n_done < types->n_for_all;
+        if (!is_for_all &&
+            (limits->only_low || (limits->budget_us != 0 &&
+                                  cpu_us() - started_us > limits->budget_us)))
+            return;
+        const struct census_arena *arena = types->order[types->n_done];
+        read_content(types, arena);
+        if (!patience->may_go_on(patience->context))
+            return;
+        count_arena(types, arena);
+        types->n_done++;
+    }
+}
+
+/* ---- what a sample tells ----------------------------------------------- */
+
+static void
+extrapolate(struct types *types, struct census_type *row,
+            const struct type *type)
+{
+    const double n = (double)(types->n_done - types->n_for_all);
+    const double n_all = (double)(types->census->n_arenas - types->n_for_all);
+    const struct sample_estimate objects =
+        sample_sum(type->rest_objects, type->rest_objects_squared, n, n_all);
+    const struct sample_estimate bytes =
+        sample_sum(type->rest_bytes, type->rest_bytes_squared, n, n_all);
+    row->n_objects += (uint64_t)(objects.total - type->rest_objects);
+    row->n_bytes += (uint64_t)(bytes.total - type->rest_bytes);
+    row->objects_error = (uint64_t)objects.error;
+    row->bytes_error = (uint64_t)bytes.error;
+    row->held_exclusive = 0;
+    row->held_split = 0;
+    row->exclusive_bytes = 0;
+}
+
+/* What was read up to here; the rest does not come any more. */
+static void
+note_how_far(const struct types *types)
+{
+    struct census *census = types->census;
+    const size_t n_all = census->n_arenas - types->n_for_all;
+    const size_t n =
+        types->n_done < types->n_for_all ? 0 : types->n_done - types->n_for_all;
+    census->has_types = types->n_done == census->n_arenas;
+    census->has_low_types = types->n_done >= types->n_for_all;
+    census->types_part = census->has_types  ? 1
+                         : n < SAMPLE_LEAST ? 0
+                                            : (double)n / (double)n_all;
 }
 
 /* Hands the table's counts to the census; types of one name are one row. */
@@ -343,7 +416,12 @@ hand_over(struct types *types)
             .pinned_split = type->pinned_split,
             .pinned_bytes = type->pinned_bytes,
             .n_pinned = type->n_pinned,
+            .low_held = type->low_held,
+            .low_bytes = type->low_bytes,
+            .n_low = type->n_low,
         };
+        if (!census->has_types && census->types_part != 0)
+            extrapolate(types, &rows[n_rows - 1], type);
     }
     qsort(rows, n_rows, sizeof(*rows), compare_names);
     size_t kept = 0;
@@ -360,55 +438,16 @@ hand_over(struct types *types)
     census->n_types = kept;
 }
 
-static void
-read_all(struct types *types, const struct census_patience *patience)
-{
-    struct census *census = types->census;
-    const struct census_arena **order =
-        xcalloc(census->n_arenas, sizeof(const struct census_arena *));
-    for (size_t i = 0; i < census->n_arenas; i++)
-        order[i] = &census->arenas[i];
-    qsort(order, census->n_arenas, sizeof(struct census_arena *),
-          compare_occupancy);
-
-    types->shift = find_shift(types, order[census->n_arenas - 1]);
-    size_t i = 0;
-    for (; i < census->n_arenas; i++) {
-        read_content(types, order[i]);
-        if (!patience->may_go_on(patience->context))
-            break;
-        count_arena(types, order[i]);
-    }
-    census->has_types = i == census->n_arenas;
-    census->has_low_types = true;
-    for (; i < census->n_arenas; i++)
-        census->has_low_types = census->has_low_types && !order[i]->is_low;
-    free(order);
-}
-
 void
-types_read(struct memory *memory, const struct census_request *request,
-           const struct maps *maps, const struct memory_runs *runs,
-           const struct census_patience *patience, struct census *census)
+types_finish(struct types *types)
 {
-    const struct cpython_layout layout =
-        cpython_layout(request->python_major, request->python_minor);
-    struct types types = {
-        .memory = memory,
-        .runs = runs,
-        .census = census,
-        .table = typetable_create(memory, maps, runs, census, layout),
-        .pres = {0, layout.gc_header_bytes, layout.gc_header_bytes + 16},
-        .n_pres = layout.pre_header_flags == 0 ? 2 : 3,
-        .has_flags_above_count =
-            request->python_major == 3 && request->python_minor >= 14,
-        .content = xcalloc(1, CPYTHON_HUGE_ARENA),
-        .states = xcalloc(1, CPYTHON_HUGE_ARENA / MEMORY_PAGE),
-    };
-    read_all(&types, patience);
-    hand_over(&types);
-    free(types.touched);
-    free(types.states);
-    free(types.content);
-    typetable_destroy(types.table);
+    if (types == NULL)
+        return;
+    note_how_far(types);
+    hand_over(types);
+    free(types->order);
+    free(types->touched);
+    free(types->states);
+    free(types->content);
+    free(types);
 }

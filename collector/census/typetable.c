@@ -14,6 +14,8 @@ enum {
     MOST_BASIC_BYTES = 1 << 20,
     MOST_ITEM_BYTES = 4096,
     CACHE_SLOTS = 8192,
+    HINTS = 4096,
+    HINT_BYTES = CPYTHON_SMALL_ARENA, /* the smallest arena's */
     /* Beyond so many addresses a target only makes us work. */
     MOST_ENTRIES = 1 << 20,
 };
@@ -44,6 +46,7 @@ struct typetable {
     struct entry *entries;
     unsigned n_entries;
     struct cached cache[CACHE_SLOTS];
+    uint32_t hints[HINTS]; /* in which arena an address may be */
 };
 
 struct typetable *
@@ -103,9 +106,9 @@ word_at(const unsigned char *bytes, size_t offset)
     return word;
 }
 
-/* Types are larger than any pymalloc block: none lies in an arena. */
-static bool
-is_in_arena(const struct typetable *table, uint64_t addr)
+/* The first arena that ends behind an address. */
+static size_t
+arena_near(const struct typetable *table, uint64_t addr)
 {
     const struct census_arena *arenas = table->census->arenas;
     size_t low = 0;
@@ -117,14 +120,31 @@ is_in_arena(const struct typetable *table, uint64_t addr)
         else
             high = middle;
     }
-    return low < table->census->n_arenas && arenas[low].address <= addr;
+    return low;
 }
 
+bool
+typetable_is_in_arena(struct typetable *table, uint64_t addr)
+{
+    const struct census_arena *arenas = table->census->arenas;
+    const size_t n_arenas = table->census->n_arenas;
+    uint32_t *hint = &table->hints[addr / HINT_BYTES % HINTS];
+    if (*hint < n_arenas &&
+        addr - arenas[*hint].address < arenas[*hint].n_bytes)
+        return true;
+    const size_t near = arena_near(table, addr);
+    if (near == n_arenas || arenas[near].address > addr)
+        return false;
+    *hint = (uint32_t)near;
+    return true;
+}
+
+/* Types are larger than any pymalloc block: none lies in an arena. */
 static bool
-may_be_type(const struct typetable *table, uint64_t addr)
+may_be_type(struct typetable *table, uint64_t addr)
 {
     if ((addr & 7) != 0 || addr < LEAST_ADDRESS || addr >= END_OF_ADDRESSES ||
-        is_in_arena(table, addr))
+        typetable_is_in_arena(table, addr))
         return false;
     const struct map *map = maps_at(table->maps, addr);
     return map != NULL && map->is_writable && map->is_readable;
@@ -181,10 +201,8 @@ is_sane(const unsigned char *bytes)
 {
     const uint64_t basic = word_at(bytes, CPYTHON_TYPE_BASICSIZE_AT);
     const uint64_t item = word_at(bytes, CPYTHON_TYPE_ITEMSIZE_AT);
-    const uint64_t flags = word_at(bytes, CPYTHON_TYPE_FLAGS_AT);
-    return word_at(bytes, 0) != 0 && (flags & CPYTHON_TYPE_READY) != 0 &&
-           basic >= LEAST_BASIC_BYTES && basic <= MOST_BASIC_BYTES &&
-           item <= MOST_ITEM_BYTES;
+    return word_at(bytes, 0) != 0 && basic >= LEAST_BASIC_BYTES &&
+           basic <= MOST_BASIC_BYTES && item <= MOST_ITEM_BYTES;
 }
 
 static uint32_t
@@ -208,35 +226,57 @@ least_bytes(const unsigned char *type, uint32_t ascii_bytes)
     return is_str ? ascii_bytes : (uint32_t)basic;
 }
 
+static enum type_container
+container_of(const struct type *type)
+{
+    if ((type->flags & CPYTHON_TYPE_LIST) != 0)
+        return CONTAINER_list;
+    if ((type->flags & CPYTHON_TYPE_DICT) != 0)
+        return CONTAINER_dict;
+    if ((type->flags & CPYTHON_TYPE_UNICODE) != 0)
+        return CONTAINER_unicode;
+    if (strcmp(type->name, "set") == 0 || strcmp(type->name, "frozenset") == 0)
+        return CONTAINER_set;
+    return strcmp(type->name, "bytearray") == 0 ? CONTAINER_bytearray
+                                                : CONTAINER_none;
+}
+
 static unsigned look_up(struct typetable *table, uint64_t addr, unsigned depth);
 
-/* Reads and judges; returns the new type's number or 0. */
-static unsigned
-examine(struct typetable *table, uint64_t addr, unsigned depth)
+/* Reads and judges; whether the type was made ready is the caller's. */
+static bool
+read_type(struct typetable *table, uint64_t addr, unsigned depth,
+          struct type *type)
 {
     unsigned char bytes[CPYTHON_TYPE_BYTES];
     if (!read_resident(table, addr, bytes, sizeof(bytes)) || !is_sane(bytes))
-        return 0;
+        return false;
     const uint64_t metatype = word_at(bytes, CPYTHON_OBJECT_TYPE_AT);
     const uint64_t flags = word_at(bytes, CPYTHON_TYPE_FLAGS_AT);
-    struct type type = {
+    *type = (struct type){
         .flags = flags,
         .least_bytes = least_bytes(bytes, table->layout.ascii_bytes),
         .item_bytes = (uint32_t)word_at(bytes, CPYTHON_TYPE_ITEMSIZE_AT),
         .pre_bytes = pre_bytes(&table->layout, flags),
     };
-    if (!read_name(table, word_at(bytes, CPYTHON_TYPE_NAME_AT), type.name))
+    if (!read_name(table, word_at(bytes, CPYTHON_TYPE_NAME_AT), type->name))
+        return false;
+    type->container = container_of(type);
+    if (metatype == addr)
+        return strcmp(type->name, "type") == 0 &&
+               (flags & CPYTHON_TYPE_SUBCLASS) != 0;
+    const unsigned meta = look_up(table, metatype, depth + 1);
+    return meta != 0 && (table->types[meta].flags & CPYTHON_TYPE_SUBCLASS) != 0;
+}
+
+/* Returns the new type's number or 0. */
+static unsigned
+examine(struct typetable *table, uint64_t addr, unsigned depth)
+{
+    struct type type;
+    if (!read_type(table, addr, depth, &type) ||
+        (type.flags & CPYTHON_TYPE_READY) == 0)
         return 0;
-    if (metatype == addr) {
-        if (strcmp(type.name, "type") != 0 ||
-            (flags & CPYTHON_TYPE_SUBCLASS) == 0)
-            return 0;
-    } else {
-        const unsigned meta = look_up(table, metatype, depth + 1);
-        if (meta == 0 ||
-            (table->types[meta].flags & CPYTHON_TYPE_SUBCLASS) == 0)
-            return 0;
-    }
     XGROW(table->types, table->capacity, table->n_types);
     table->types[table->n_types] = type;
     return (unsigned)table->n_types++;
@@ -266,11 +306,21 @@ unsigned
 typetable_find(struct typetable *table, uint64_t addr)
 {
     struct cached *cached = &table->cache[(addr >> 4) % CACHE_SLOTS];
-    if (cached->addr != addr || addr == 0) {
-        cached->addr = addr;
-        cached->number = look_up(table, addr, 0);
-    }
+    if (cached->addr == addr && addr != 0)
+        return cached->number;
+    /* Links between objects would drive the types out. */
+    if ((addr & 7) != 0 || typetable_is_in_arena(table, addr))
+        return 0;
+    cached->addr = addr;
+    cached->number = look_up(table, addr, 0);
     return cached->number;
+}
+
+bool
+typetable_read_unready(struct typetable *table, uint64_t addr,
+                       struct type *type)
+{
+    return may_be_type(table, addr) && read_type(table, addr, 0, type);
 }
 
 bool

@@ -20,9 +20,20 @@
 
 enum { TYPETABLE_NAME_BYTES = 128 };
 
+/* Containers that keep a second block. */
+enum type_container {
+    CONTAINER_none,
+    CONTAINER_list,
+    CONTAINER_dict,
+    CONTAINER_set, /* a frozenset, too */
+    CONTAINER_bytearray,
+    CONTAINER_unicode, /* of 2.7; in 3.x the text lies in the str */
+};
+
 struct type {
     char name[TYPETABLE_NAME_BYTES];
     uint64_t flags;
+    enum type_container container;
     uint32_t least_bytes; /* of an object */
     uint32_t item_bytes;
     uint32_t pre_bytes; /* what precedes its objects in their blocks */
@@ -36,6 +47,14 @@ struct type {
     uint64_t pinned_split;
     uint64_t pinned_bytes;
     uint64_t n_pinned;
+    uint64_t low_held;
+    uint64_t low_bytes;
+    uint64_t n_low;
+    /* Of arenas that are not low, for what a sample of them tells. */
+    double rest_objects;
+    double rest_objects_squared; /* the sum of the arenas' squares */
+    double rest_bytes;
+    double rest_bytes_squared;
     uint64_t arena_bytes; /* in the arena that is being read */
     uint64_t arena_objects;
 };
@@ -56,8 +75,18 @@ void typetable_destroy(struct typetable *table);
 /* The number of the type at addr, or 0: there is none. */
 unsigned typetable_find(struct typetable *table, uint64_t addr);
 
+/*
+ * What lies at addr, be it ready or not, if it is a type otherwise: to 3.9 the
+ * interpreter has objects of one that it never made ready. Nothing is kept.
+ */
+bool typetable_read_unready(struct typetable *table, uint64_t addr,
+                            struct type *type);
+
 /* Whether addr is the address of an object with a type. */
 bool typetable_is_object(struct typetable *table, uint64_t addr);
+
+/* Whether addr lies in one of the interpreter's arenas. */
+bool typetable_is_in_arena(struct typetable *table, uint64_t addr);
 
 /* Valid until the next find. */
 struct type *typetable_type(struct typetable *table, unsigned number);

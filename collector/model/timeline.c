@@ -27,9 +27,11 @@ fold(struct timeline_row *row, const struct timeline_values *values)
     row->least.rss = least(row->least.rss, values->rss);
     row->least.live = least(row->least.live, values->live);
     row->least.arenas = least(row->least.arenas, values->arenas);
+    row->least.cgroup = least(row->least.cgroup, values->cgroup);
     row->greatest.rss = greatest(row->greatest.rss, values->rss);
     row->greatest.live = greatest(row->greatest.live, values->live);
     row->greatest.arenas = greatest(row->greatest.arenas, values->arenas);
+    row->greatest.cgroup = greatest(row->greatest.cgroup, values->cgroup);
     row->last = *values;
 }
 

@@ -16,6 +16,7 @@ struct timeline_values {
     int64_t rss;
     int64_t live; /* of malloc */
     int64_t arenas;
+    int64_t cgroup; /* what its cgroup uses; -1: unknown */
 };
 
 /* The least, greatest and last of some ticks. */

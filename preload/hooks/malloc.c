@@ -61,17 +61,26 @@ usable_bytes(void *block)
     return real.malloc_usable_size == NULL ? 0 : real.malloc_usable_size(block);
 }
 
+/* Whether it is an event of its own: large, or a mapping of its own. */
+static bool
+is_told(const void *block, uint64_t n_bytes)
+{
+    return n_bytes >= WIRE_LARGE_BYTES ||
+           (real_is_glibc() && !bootstrap_owns(block) &&
+            (size_word(block) & CHUNK_IS_MMAPPED) != 0);
+}
+
 static COLD void
 note_birth(void *block, size_t asked, uintptr_t caller)
 {
     const int saved_errno = errno;
     const uint64_t n_bytes = usable_bytes(block);
-    const bool is_large = n_bytes >= WIRE_LARGE_BYTES;
+    const bool is_event = is_told(block, n_bytes);
 
-    struct thread *thread = guard_enter(is_large);
+    struct thread *thread = guard_enter(is_event);
     guard_count_birth(caller, n_bytes);
     if (thread != NULL) {
-        if (is_large)
+        if (is_event)
             record_birth(thread, (uintptr_t)block, n_bytes, asked, caller);
         guard_leave(thread);
         python_gc_tick();
@@ -79,27 +88,26 @@ note_birth(void *block, size_t asked, uintptr_t caller)
     errno = saved_errno;
 }
 
+/* A block that is an event has a stamp. */
 static COLD void
 note_death(uint64_t addr, uint64_t n_bytes, uint64_t stamp, uintptr_t caller)
 {
     const int saved_errno = errno;
-    const bool is_large = n_bytes >= WIRE_LARGE_BYTES;
-
-    struct thread *thread = guard_enter(is_large);
+    struct thread *thread = guard_enter(stamp != 0);
     guard_count_death(caller, n_bytes);
     if (thread != NULL) {
-        if (is_large)
+        if (stamp != 0)
             record_death(thread, stamp, addr, n_bytes);
         guard_leave(thread);
     }
     errno = saved_errno;
 }
 
-/* Deaths are stamped before the real call; small ones need no stamp. */
+/* Deaths are stamped before the real call; those that are not told are 0. */
 static uint64_t
-stamp_death(uint64_t n_bytes)
+stamp_death(const void *block, uint64_t n_bytes)
 {
-    return n_bytes >= WIRE_LARGE_BYTES ? process_next_stamp() : 0;
+    return is_told(block, n_bytes) ? process_next_stamp() : 0;
 }
 
 static COLD void
@@ -108,7 +116,7 @@ free_slowly(void *block, uintptr_t caller)
     if (bootstrap_owns(block))
         return;
     const uint64_t n_bytes = usable_bytes(block);
-    note_death((uintptr_t)block, n_bytes, stamp_death(n_bytes), caller);
+    note_death((uintptr_t)block, n_bytes, stamp_death(block, n_bytes), caller);
     real.free(block);
 }
 
@@ -138,7 +146,7 @@ reallocate_slowly(void *old, size_t size, uintptr_t caller)
         return move_out(old, size, caller);
     const uintptr_t was = (uintptr_t)old; /* once freed, not to be looked at */
     const uint64_t was_bytes = usable_bytes(old);
-    const uint64_t stamp = stamp_death(was_bytes);
+    const uint64_t stamp = stamp_death(old, was_bytes);
 
     void *fresh = real.realloc(old, size);
     if (fresh == NULL && size != 0)

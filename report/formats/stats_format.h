@@ -21,6 +21,12 @@ void stats_json(struct json *json, struct query *query,
 void stats_text(struct text *text, struct query *query,
                 const struct verdict *verdict);
 
+/* The findings for people, numbered. */
+void stats_findings_text(struct text *text, const struct verdict *verdict);
+
+/* Words from column indent on, 78 columns wide. */
+void stats_put_wrapped(struct text *text, size_t indent, const char *words);
+
 /* The array of findings, as `stats` and `why` print it. */
 void stats_findings(struct json *json, const char *key,
                     const struct verdict *verdict);

@@ -13,19 +13,19 @@ static const char *const cause_words[] = {
 static const char *const cause_meanings[] = {
     [CAUSE_profiler] = "residue's own pages",
     [CAUSE_stacks] = "stacks of threads",
-    [CAUSE_image_private] = "programs' and libraries' written data",
-    [CAUSE_file] = "files, programs and libraries, shared",
+    [CAUSE_image_private] = "programs' and libraries' own data",
+    [CAUSE_file] = "code and data of mapped files",
     [CAUSE_shmem] = "shared memory",
     [CAUSE_python_never_returned] = "kept by the interpreter for reuse",
     [CAUSE_python_live] = "live small Python objects",
     [CAUSE_python_holes] = "free blocks between live ones",
     [CAUSE_python_free_pools] = "free pools of held arenas",
-    [CAUSE_python_overhead] = "pool headers, alignment, data stacks",
-    [CAUSE_python_large] = "large Python objects in malloc",
+    [CAUSE_python_overhead] = "pool headers, tails, data stacks",
+    [CAUSE_python_large] = "large Python objects",
     [CAUSE_native_live] = "malloc: in use",
     [CAUSE_native_overhead] = "malloc: chunk headers",
     [CAUSE_native_free] = "malloc: free, not returned",
-    [CAUSE_mapped_anon] = "mappings by their module",
+    [CAUSE_mapped_anon] = "mappings that were seen made",
     [CAUSE_unexplained] = "what has no proof",
 };
 static_assert(countof(cause_meanings) == N_CAUSES, "a meaning for each cause");
@@ -82,6 +82,62 @@ put_ledger(struct json *json, const struct query_census *census)
     for (unsigned i = 0; i < N_CAUSES; i++)
         json_number(json, cause_words[i], census->ledger[i]);
     json_close(json, '}');
+    json_open(json, "ledger_error", '{');
+    if (query_known(census->python_large_error) != 0) {
+        json_number(json, "python_large", census->python_large_error);
+        json_number(json, "native_live", census->python_large_error);
+    }
+    json_close(json, '}');
+}
+
+static void
+put_heaps(struct json *json, struct query *query,
+          const struct query_census *census)
+{
+    size_t n;
+    struct query_heap *heaps = query_heaps(query, census->id, &n);
+    json_open(json, "heaps", '[');
+    for (size_t i = 0; i < n; i++) {
+        const struct query_heap *heap = &heaps[i];
+        json_open(json, NULL, '{');
+        json_number(json, "address", heap->address);
+        json_string(json, "kind", heap->kind);
+        json_number(json, "bytes", heap->bytes);
+        json_number(json, "resident_bytes", heap->resident_bytes);
+        json_number(json, "chunks", heap->chunks);
+        json_number(json, "live_bytes", heap->live_bytes);
+        json_number(json, "free_chunks", heap->free_chunks);
+        json_number(json, "free_bytes", heap->free_bytes);
+        json_number(json, "cached_chunks", heap->cached_chunks);
+        json_number(json, "cached_bytes", heap->cached_bytes);
+        json_number(json, "trimmable_bytes", heap->trimmable_bytes);
+        json_number(json, "page_pinned_bytes", heap->page_pinned_bytes);
+        json_number(json, "trim_gain_bytes", heap->trim_gain_bytes);
+        json_number(json, "torn", heap->torn);
+        json_bool(json, "is_torn", heap->is_torn == 1);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    free(heaps);
+}
+
+static void
+put_modules(struct json *json, struct query *query,
+            const struct query_census *census)
+{
+    size_t n;
+    struct query_module *modules = query_modules(query, census->id, &n);
+    json_open(json, "mappings", '[');
+    for (size_t i = 0; i < n; i++) {
+        json_open(json, NULL, '{');
+        json_string(json, "module", modules[i].name);
+        json_number(json, "count", modules[i].count);
+        json_number(json, "bytes", modules[i].bytes);
+        json_number(json, "resident_bytes", modules[i].resident_bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    query_free_modules(modules, n);
 }
 
 static void
@@ -139,7 +195,7 @@ put_types(struct json *json, struct query *query,
 {
     const struct query_census typed =
         census->id == 0 ? *census : query_census_with_types(query, census);
-    if (typed.id == 0 || typed.has_types != 1) {
+    if (typed.id == 0 || (typed.has_types != 1 && typed.has_sample != 1)) {
         json_null(json, "types");
         return;
     }
@@ -152,6 +208,10 @@ put_types(struct json *json, struct query *query,
         json_string(json, "name", types[i].name);
         json_number(json, "count", types[i].count);
         json_number(json, "bytes", types[i].bytes);
+        if (typed.has_sample == 1) {
+            json_number(json, "count_error", types[i].count_error);
+            json_number(json, "bytes_error", types[i].bytes_error);
+        }
         json_number(json, "held_exclusive_bytes", types[i].held_exclusive);
         json_number(json, "held_split_bytes", types[i].held_split);
         put_leverage(json, &types[i]);
@@ -159,6 +219,61 @@ put_types(struct json *json, struct query *query,
     }
     json_close(json, ']');
     query_free_types(types, n);
+}
+
+/* 3.x has no blocks: null, as are lists of which none is known. */
+static void
+put_blocks27(struct json *json, const struct query_never_returned *never,
+             const char *name)
+{
+    for (size_t i = 0; i < never->n_blocks27; i++) {
+        const struct query_blocks27 *blocks = &never->blocks27[i];
+        if (strcmp(blocks->name, name) != 0)
+            continue;
+        json_open(json, name, '{');
+        json_number(json, "blocks", blocks->blocks);
+        json_number(json, "reserved_bytes", blocks->reserved_bytes);
+        json_number(json, "live_bytes", blocks->live_bytes);
+        json_number(json, "free_bytes", blocks->free_bytes);
+        json_close(json, '}');
+        return;
+    }
+    json_null(json, name);
+}
+
+static void
+put_free_lists(struct json *json, const struct query_never_returned *never)
+{
+    if (never->n_free_lists == 0) {
+        json_null(json, "free_lists");
+        return;
+    }
+    json_open(json, "free_lists", '[');
+    for (size_t i = 0; i < never->n_free_lists; i++) {
+        json_open(json, NULL, '{');
+        json_string(json, "name", never->free_lists[i].name);
+        json_number(json, "count", never->free_lists[i].count);
+        json_number(json, "bytes", never->free_lists[i].bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static void
+put_never_returned(struct json *json, struct query *query,
+                   const struct query_census *census)
+{
+    struct query_never_returned never = query_never_returned(query, census->id);
+    if (never.n_blocks27 == 0 && never.n_free_lists == 0) {
+        json_null(json, "never_returned");
+    } else {
+        json_open(json, "never_returned", '{');
+        put_blocks27(json, &never, "int");
+        put_blocks27(json, &never, "float");
+        put_free_lists(json, &never);
+        json_close(json, '}');
+    }
+    query_free_never_returned(&never);
 }
 
 static void
@@ -187,6 +302,49 @@ put_gc(struct json *json, struct query *query, int64_t process)
     free(generations);
 }
 
+/* A group that is not visible has no figures. */
+static void
+put_cgroup(struct json *json, const struct query_process *process,
+           const struct query_census *census, bool is_at_end)
+{
+    const struct query_cgroup *cgroup = &census->cgroup;
+    /* Who was killed was so after its last census. */
+    const int64_t oom_kills = is_at_end         ? process->oom_kills
+                              : census->id == 0 ? QUERY_UNKNOWN
+                                                : cgroup->oom_kills;
+    if (census->id == 0 ||
+        (cgroup->current == QUERY_UNKNOWN && oom_kills == QUERY_UNKNOWN)) {
+        json_null(json, "cgroup");
+        return;
+    }
+    json_open(json, "cgroup", '{');
+    json_number(json, "current", cgroup->current);
+    json_number(json, "max", cgroup->max);
+    json_number(json, "oom_kills", oom_kills);
+    json_number(json, "anon", cgroup->anon);
+    json_number(json, "file", cgroup->file);
+    json_number(json, "shmem", cgroup->shmem);
+    json_number(json, "kernel", cgroup->kernel);
+    json_number(json, "others", cgroup->others);
+    json_close(json, '}');
+}
+
+static void
+put_collector(struct json *json, const struct query_process *process,
+              const struct query_census *census)
+{
+    json_open(json, "collector", '{');
+    json_number(json, "cpu_us", process->census_cpu_us);
+    json_number(json, "read_bytes", process->census_read_bytes);
+    json_number(json, "rss_bytes",
+                census->id == 0 ? QUERY_UNKNOWN : census->collector_rss_bytes);
+    if (process->shares_cgroup == QUERY_UNKNOWN)
+        json_null(json, "shares_cgroup");
+    else
+        json_bool(json, "shares_cgroup", process->shares_cgroup == 1);
+    json_close(json, '}');
+}
+
 static void
 put_counters(struct json *json, const struct query_process *process)
 {
@@ -199,10 +357,6 @@ put_counters(struct json *json, const struct query_process *process)
     json_open(json, "loss", '{');
     json_number(json, "events", process->lost_events);
     json_number(json, "batches", process->lost_batches);
-    json_close(json, '}');
-    json_open(json, "collector", '{');
-    json_number(json, "cpu_us", process->census_cpu_us);
-    json_number(json, "read_bytes", process->census_read_bytes);
     json_close(json, '}');
 }
 
@@ -218,6 +372,7 @@ census_or_null(struct query *query, int64_t process)
         census.rss_bytes = QUERY_UNKNOWN;
         census.swap_bytes = QUERY_UNKNOWN;
         census.anon_huge_bytes = QUERY_UNKNOWN;
+        census.hugetlb_bytes = QUERY_UNKNOWN;
     }
     return census;
 }
@@ -244,13 +399,16 @@ put_process(struct json *json, struct query *query,
     json_number(json, "vm_hwm_bytes", process->vm_hwm_bytes);
     json_number(json, "swap_bytes", census.swap_bytes);
     json_number(json, "anon_huge_bytes", census.anon_huge_bytes);
-    json_null(json, "cgroup");
+    json_number(json, "hugetlb_bytes", census.hugetlb_bytes);
+    put_cgroup(json, process, &census, strcmp(query_moment(query), "end") == 0);
     put_ledger(json, &census);
+    put_heaps(json, query, &census);
+    put_modules(json, query, &census);
     put_arenas(json, &census);
     put_classes(json, query, &census);
     put_types(json, query, &census);
     json_null(json, "sites");
-    json_null(json, "never_returned");
+    put_never_returned(json, query, &census);
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(json, query, process->id);
     else
@@ -258,6 +416,7 @@ put_process(struct json *json, struct query *query,
     struct query_process counted = *process;
     query_count_at(query, &counted, &census);
     put_counters(json, &counted);
+    put_collector(json, process, &census);
     json_close(json, '}');
 }
 

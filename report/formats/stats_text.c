@@ -9,6 +9,7 @@
 
 enum {
     MOST_TYPES = 15,
+    MOST_LISTS = 5,
     MOST_ROWS = 12, /* of classes, and of small processes */
 };
 
@@ -39,6 +40,8 @@ put_heading(struct text *text, const struct query_process *process,
               (long long)process->pid);
     if (process->python != NULL)
         text_addf(text, " · CPython %s", process->python);
+    if (process->level != NULL && strcmp(process->level, "watch") != 0)
+        text_addf(text, " · level %s", process->level);
     if (process->exit_status != QUERY_UNKNOWN)
         put_exit(text, process->exit_status);
     text_add(text, "\n");
@@ -58,42 +61,174 @@ put_heading(struct text *text, const struct query_process *process,
         strcmp(census->kind, "end") != 0) {
         char age[UNITS_BYTES];
         text_addf(text,
-                  "  this census was taken %s before the process ended: what "
-                  "came after it is not in it\n",
+                  "  (taken %s before the process ended: what came after is "
+                  "not in it)\n",
                   units_duration(age, process->end_us - census->t_us));
     }
 }
 
+/* What a program without Python lacks is no gap. */
 static void
-put_unmeasured(struct text *text, const struct query_census *census)
+put_unknown(struct text *text, const struct query_process *process,
+            const struct query_census *census)
 {
-    const char *separator = "\n  not measured by this version, and so part of "
-                            "the unexplained:\n    ";
     for (unsigned i = 0; i < N_CAUSES; i++) {
-        if (census->ledger[i] != QUERY_UNKNOWN)
+        if (census->ledger[i] != QUERY_UNKNOWN ||
+            (process->python == NULL &&
+             strncmp(stats_cause_word(i), "python_", 7) == 0))
             continue;
-        text_addf(text, "%s%s", separator, stats_cause_word(i));
-        separator = ", ";
+        char *words = xasprintf(
+            "%s is not known here%s.", stats_cause_word(i),
+            i == CAUSE_python_never_returned
+                ? ": the free lists changed while they were read, or are not "
+                  "those of a release. What they keep counts as python_live"
+                : ", and is part of the unexplained");
+        text_add(text, "\n  ");
+        stats_put_wrapped(text, 2, words);
+        free(words);
     }
+}
+
+/* Blocks that may be the interpreter's or native code's. */
+static void
+put_doubt(struct text *text, const struct query_census *census)
+{
+    char size[UNITS_BYTES];
+    if (query_known(census->python_large_error) == 0)
+        return;
+    char *words = xasprintf(
+        "± %s: blocks of malloc's whose content was not read at this census. "
+        "They count as native_live, and may be python_large.",
+        units_bytes(size, census->python_large_error));
+    text_add(text, "\n  ");
+    stats_put_wrapped(text, 2, words);
+    free(words);
+}
+
+static void
+put_cause(struct text *text, const struct query_census *census, unsigned cause)
+{
+    const bool is_rough =
+        (cause == CAUSE_python_large || cause == CAUSE_native_live) &&
+        query_known(census->python_large_error) != 0;
+    const int64_t n_bytes = census->ledger[cause];
+    char size[UNITS_BYTES];
+    char share[UNITS_BYTES];
+    char error[UNITS_BYTES];
+    if (n_bytes == QUERY_UNKNOWN || (n_bytes == 0 && !is_rough))
+        return;
+    text_addf(text, "  %12s %6s  %-22s %s", units_bytes(size, n_bytes),
+              units_share(share, n_bytes, census->rss_bytes),
+              stats_cause_word(cause), stats_cause_meaning(cause));
+    if (is_rough)
+        text_addf(text, ", ± %s",
+                  units_bytes(error, census->python_large_error));
     text_add(text, "\n");
 }
 
 static void
-put_ledger(struct text *text, const struct query_census *census)
+put_ledger(struct text *text, const struct query_process *process,
+           const struct query_census *census)
 {
     text_add(text, "\n  ledger\n");
-    for (unsigned i = 0; i < N_CAUSES; i++) {
-        char size[UNITS_BYTES];
-        char share[UNITS_BYTES];
-        if (census->ledger[i] == 0 || census->ledger[i] == QUERY_UNKNOWN)
-            continue;
-        text_addf(text, "  %12s %6s  %-22s %s\n",
-                  units_bytes(size, census->ledger[i]),
-                  units_share(share, census->ledger[i], census->rss_bytes),
-                  stats_cause_word(i), stats_cause_meaning(i));
-    }
-    put_unmeasured(text, census);
+    for (unsigned i = 0; i < N_CAUSES; i++)
+        put_cause(text, census, i);
+    put_doubt(text, census);
+    put_unknown(text, process, census);
 }
+
+/* ---- malloc's heaps ---------------------------------------------------- */
+
+static void
+put_heap(struct text *text, const struct query_heap *heap)
+{
+    char figures[7][UNITS_BYTES];
+    text_addf(text, "  %-8s %9s %9s %9s %9s %9s %9s %9s\n", heap->kind,
+              units_count(figures[0], heap->chunks),
+              units_bytes(figures[1], heap->live_bytes),
+              units_bytes(figures[2], heap->cached_bytes),
+              units_bytes(figures[3], heap->resident_bytes),
+              units_bytes(figures[4], heap->trimmable_bytes),
+              units_bytes(figures[5], heap->page_pinned_bytes),
+              units_bytes(figures[6], heap->trim_gain_bytes));
+    if (heap->is_torn == 1)
+        text_add(text, "           changed while it was read: the rest of it "
+                       "is unexplained\n");
+}
+
+static int
+compare_resident(const void *left, const void *right)
+{
+    const struct query_heap *a = left;
+    const struct query_heap *b = right;
+    return (a->resident_bytes < b->resident_bytes) -
+           (a->resident_bytes > b->resident_bytes);
+}
+
+static struct query_heap
+sum_of(const struct query_heap *heaps, size_t n)
+{
+    struct query_heap sum = {.kind = "all"};
+    for (size_t i = 0; i < n; i++) {
+        sum.chunks += query_known(heaps[i].chunks);
+        sum.live_bytes += query_known(heaps[i].live_bytes);
+        sum.cached_bytes += query_known(heaps[i].cached_bytes);
+        sum.resident_bytes += query_known(heaps[i].resident_bytes);
+        sum.trimmable_bytes += query_known(heaps[i].trimmable_bytes);
+        sum.page_pinned_bytes += query_known(heaps[i].page_pinned_bytes);
+        sum.trim_gain_bytes += query_known(heaps[i].trim_gain_bytes);
+    }
+    return sum;
+}
+
+static void
+put_heaps(struct text *text, struct query *query,
+          const struct query_census *census)
+{
+    size_t n;
+    struct query_heap *heaps = query_heaps(query, census->id, &n);
+    if (n != 0) {
+        text_addf(text, "\n  %-8s %9s %39s %9s %9s\n", "malloc's", "blocks",
+                  "free", "free", "malloc_");
+        text_addf(text, "  %-8s %9s %9s %9s %9s %9s %9s %9s\n", "heaps",
+                  "in use", "bytes", "cached", "resident", "pages", "beside",
+                  "trim(0)");
+    }
+    if (n > 1)
+        qsort(heaps, n, sizeof(heaps[0]), compare_resident);
+    for (size_t i = 0; i < n && i < MOST_ROWS; i++)
+        put_heap(text, &heaps[i]);
+    if (n > MOST_ROWS)
+        text_addf(text, "  and %zu heaps more: see --json\n", n - MOST_ROWS);
+    const struct query_heap sum = sum_of(heaps, n);
+    if (n > 1)
+        put_heap(text, &sum);
+    free(heaps);
+}
+
+static void
+put_modules(struct text *text, struct query *query,
+            const struct query_census *census)
+{
+    size_t n;
+    struct query_module *modules = query_modules(query, census->id, &n);
+    if (n != 0)
+        text_add(text, "\n  mappings      bytes   resident  made by\n");
+    for (size_t i = 0; i < n && i < MOST_ROWS; i++) {
+        char count[UNITS_BYTES];
+        char size[UNITS_BYTES];
+        char resident[UNITS_BYTES];
+        text_addf(
+            text, "  %8s %10s %10s  %s\n", units_count(count, modules[i].count),
+            units_bytes(size, modules[i].bytes),
+            units_bytes(resident, modules[i].resident_bytes), modules[i].name);
+    }
+    if (n > MOST_ROWS)
+        text_addf(text, "  and %zu modules more: see --json\n", n - MOST_ROWS);
+    query_free_modules(modules, n);
+}
+
+/* ---- Python ------------------------------------------------------------ */
 
 static void
 put_arenas(struct text *text, const struct query_census *census)
@@ -105,20 +240,67 @@ put_arenas(struct text *text, const struct query_census *census)
     char pinned_held[UNITS_BYTES];
     if (census->arenas == 0)
         return;
-    text_addf(text,
-              "\n  arenas: %s, %s resident, %s held; %s pinned, which hold "
-              "%s; %lld empty\n",
-              units_count(n, census->arenas),
-              units_bytes(size, census->arena_resident),
-              units_bytes(held, census->arena_held),
-              units_count(pinned, census->arenas_pinned),
-              units_bytes(pinned_held, census->pinned_held),
-              (long long)census->arenas_empty);
+    char *words = xasprintf(
+        "arenas: %s, %s resident, %s held; %s pinned, which hold %s; %lld "
+        "empty",
+        units_count(n, census->arenas),
+        units_bytes(size, census->arena_resident),
+        units_bytes(held, census->arena_held),
+        units_count(pinned, census->arenas_pinned),
+        units_bytes(pinned_held, census->pinned_held),
+        (long long)census->arenas_empty);
+    text_add(text, "\n  ");
+    stats_put_wrapped(text, 2, words);
+    free(words);
     if (census->torn != 0)
-        text_addf(text,
-                  "  %lld pools changed while they were read and are in no "
-                  "figure\n",
-                  (long long)census->torn);
+        text_addf(
+            text,
+            "  %lld pools or heaps changed while they were read: their rest "
+            "is in no figure\n",
+            (long long)census->torn);
+}
+
+static void
+put_collector(struct text *text, const struct query_process *process,
+              const struct query_census *census)
+{
+    char rss[UNITS_BYTES];
+    if (census->collector_rss_bytes == QUERY_UNKNOWN)
+        return;
+    text_addf(text, "  collector: RSS %s%s\n",
+              units_bytes(rss, census->collector_rss_bytes),
+              process->shares_cgroup == 1   ? ", in the same cgroup"
+              : process->shares_cgroup == 0 ? ", in another cgroup"
+                                            : "");
+}
+
+/* Why a limit may be reached though RSS is below it. */
+static void
+put_cgroup(struct text *text, const struct query_process *process,
+           const struct query_census *census, bool is_at_end)
+{
+    const struct query_cgroup *cgroup = &census->cgroup;
+    const int64_t kills = is_at_end ? process->oom_kills : cgroup->oom_kills;
+    char sizes[7][UNITS_BYTES];
+    if (cgroup->current == QUERY_UNKNOWN)
+        return;
+    text_addf(text, "\n  cgroup: %s used%s%s\n",
+              units_bytes(sizes[0], cgroup->current),
+              cgroup->max == QUERY_UNKNOWN ? "" : " of ",
+              cgroup->max == QUERY_UNKNOWN
+                  ? ", no limit is visible"
+                  : units_bytes(sizes[1], cgroup->max));
+    char *words = xasprintf(
+        "programs' own memory %s (other processes %s), page cache %s, shared "
+        "memory %s, the kernel %s; OOM kills %s",
+        units_bytes(sizes[2], cgroup->anon),
+        units_bytes(sizes[3], cgroup->others),
+        units_bytes(sizes[4], cgroup->file),
+        units_bytes(sizes[5], cgroup->shmem),
+        units_bytes(sizes[6], cgroup->kernel), units_count(sizes[0], kills));
+    text_add(text, "    ");
+    stats_put_wrapped(text, 4, words);
+    free(words);
 }
 
 static int64_t
@@ -164,6 +346,15 @@ put_classes(struct text *text, struct query *query,
     free(classes);
 }
 
+/* Unknown where types were sampled. */
+static int64_t
+held_by(const struct query_type *type)
+{
+    if (type->held_exclusive == QUERY_UNKNOWN)
+        return QUERY_UNKNOWN;
+    return query_known(type->held_exclusive) + query_known(type->held_split);
+}
+
 static void
 put_types(struct text *text, struct query *query,
           const struct query_census *census)
@@ -175,20 +366,69 @@ put_types(struct text *text, struct query *query,
     struct query_type *types = query_types(query, typed.id, &n);
     if (n != 0)
         text_addf(text, "\n  %11s %11s %11s  type%s\n", "objects", "bytes",
-                  "holds", typed.id == census->id ? "" : " (earlier census)");
+                  "holds",
+                  typed.id != census->id  ? " (earlier census)"
+                  : typed.has_sample == 1 ? " (of a sample: estimates)"
+                                          : "");
     for (size_t i = 0; i < n && i < MOST_TYPES; i++) {
         char count[UNITS_BYTES];
         char size[UNITS_BYTES];
         char held[UNITS_BYTES];
-        text_addf(
-            text, "  %11s %11s %11s  %s\n", units_count(count, types[i].count),
-            units_bytes(size, types[i].bytes),
-            units_bytes(held, types[i].held_exclusive + types[i].held_split),
-            types[i].name);
+        text_addf(text, "  %11s %11s %11s  %s\n",
+                  units_count(count, types[i].count),
+                  units_bytes(size, types[i].bytes),
+                  units_bytes(held, held_by(&types[i])), types[i].name);
     }
     if (n > MOST_TYPES)
         text_addf(text, "  and %zu types more: see --json\n", n - MOST_TYPES);
     query_free_types(types, n);
+}
+
+static void
+put_blocks27(struct text *text, const struct query_blocks27 *blocks)
+{
+    char n[UNITS_BYTES];
+    char reserved[UNITS_BYTES];
+    char live[UNITS_BYTES];
+    char room[UNITS_BYTES];
+    text_addf(text, "  %s block%s of %ss: %s, %s of it live, %s free\n",
+              units_count(n, blocks->blocks), blocks->blocks == 1 ? "" : "s",
+              blocks->name, units_bytes(reserved, blocks->reserved_bytes),
+              units_bytes(live, blocks->live_bytes),
+              units_bytes(room, blocks->free_bytes));
+}
+
+static void
+put_lists(struct text *text, const struct query_never_returned *never)
+{
+    struct text words = {0};
+    for (size_t i = 0; i < never->n_free_lists && i < MOST_LISTS; i++) {
+        const struct query_free_list *list = &never->free_lists[i];
+        char count[UNITS_BYTES];
+        char size[UNITS_BYTES];
+        if (list->count != 0)
+            text_addf(&words, "%s%s %s (%s)", i == 0 ? "" : ", ",
+                      units_count(count, list->count), list->name,
+                      units_bytes(size, list->bytes));
+    }
+    if (words.n_bytes != 0) {
+        text_add(text, "  free lists: ");
+        stats_put_wrapped(text, 14, text_of(&words));
+    }
+    text_finish(&words);
+}
+
+static void
+put_never_returned(struct text *text, struct query *query,
+                   const struct query_census *census)
+{
+    struct query_never_returned never = query_never_returned(query, census->id);
+    if (never.n_blocks27 != 0 || never.n_free_lists != 0)
+        text_add(text, "\n  never returned\n");
+    for (size_t i = 0; i < never.n_blocks27; i++)
+        put_blocks27(text, &never.blocks27[i]);
+    put_lists(text, &never);
+    query_free_never_returned(&never);
 }
 
 static void
@@ -221,6 +461,10 @@ put_malloc(struct text *text, const struct query_process *process)
     char deaths[UNITS_BYTES];
     char blocks[UNITS_BYTES];
     char size[UNITS_BYTES];
+    if (process->births == QUERY_UNKNOWN) {
+        text_add(text, "\n  malloc: not counted, for nothing was preloaded\n");
+        return;
+    }
     text_addf(text, "\n  malloc: %s births, %s deaths, %s blocks live (%s)\n",
               units_count(births, process->births),
               units_count(deaths, process->deaths),
@@ -240,10 +484,16 @@ put_process(struct text *text, struct query *query,
 {
     put_heading(text, process, census, strcmp(query_moment(query), "end") == 0);
     if (census->id != 0) {
-        put_ledger(text, census);
+        put_ledger(text, process, census);
+        put_heaps(text, query, census);
+        put_modules(text, query, census);
+        put_cgroup(text, process, census,
+                   strcmp(query_moment(query), "end") == 0);
+        put_collector(text, process, census);
         put_arenas(text, census);
         put_classes(text, query, census);
         put_types(text, query, census);
+        put_never_returned(text, query, census);
     }
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(text, query, process->id);
@@ -305,7 +555,7 @@ stats_text(struct text *text, struct query *query,
             query_census_at(query, processes[i].id, query_moment(query));
         query_count_at(query, &processes[i], &censuses[i]);
     }
-    text_addf(text, "%s\n", verdict->headline);
+    stats_put_wrapped(text, 0, verdict->headline);
     if (!query_is_sealed(query))
         text_add(text, "(the recording is live, or its collector was killed: "
                        "this is what was committed)\n");

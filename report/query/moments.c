@@ -14,10 +14,32 @@
     " live_bytes, arenas, arena_bytes, arena_resident, arena_live,"           \
     " arena_held, arenas_pinned, arenas_empty, pinned_held, pinned_resident," \
     " pinned_holes, pinned_blocks, pinned_live, births, deaths, "             \
-    "live_blocks" RECORDING_CAUSES(CENSUS_CAUSE_COLUMN) " FROM census"
+    "live_blocks, python_large_error, heap_live, heap_trimmable,"             \
+    " heap_page_pinned, trim_gain, hugetlb_bytes,"                            \
+    " collector_rss_bytes, cgroup_current, cgroup_max,"                       \
+    " cgroup_oom_kills, cgroup_anon, cgroup_file, cgroup_shmem,"              \
+    " cgroup_kernel, cgroup_others,"                                          \
+    " has_types = 0 AND types_part IS NOT NULL" RECORDING_CAUSES(             \
+        CENSUS_CAUSE_COLUMN) " FROM census"
 #define CENSUS_CAUSE_COLUMN(cause) ", " #cause
 
-enum { FIRST_CAUSE_COLUMN = 29 };
+enum { FIRST_CGROUP_COLUMN = 36, FIRST_CAUSE_COLUMN = 45 };
+
+static struct query_cgroup
+cgroup_of(sqlite3_stmt *row)
+{
+    const int first = FIRST_CGROUP_COLUMN;
+    return (struct query_cgroup){
+        .current = statement_number(row, first),
+        .max = statement_number(row, first + 1),
+        .oom_kills = statement_number(row, first + 2),
+        .anon = statement_number(row, first + 3),
+        .file = statement_number(row, first + 4),
+        .shmem = statement_number(row, first + 5),
+        .kernel = statement_number(row, first + 6),
+        .others = statement_number(row, first + 7),
+    };
+}
 
 static struct query_census
 census_of(sqlite3_stmt *row)
@@ -51,6 +73,15 @@ census_of(sqlite3_stmt *row)
         .births = statement_number(row, 26),
         .deaths = statement_number(row, 27),
         .live_blocks = statement_number(row, 28),
+        .python_large_error = statement_number(row, 29),
+        .heap_live = statement_number(row, 30),
+        .heap_trimmable = statement_number(row, 31),
+        .heap_page_pinned = statement_number(row, 32),
+        .trim_gain = statement_number(row, 33),
+        .hugetlb_bytes = statement_number(row, 34),
+        .collector_rss_bytes = statement_number(row, 35),
+        .cgroup = cgroup_of(row),
+        .has_sample = statement_number(row, 44),
     };
     const char *kind = (const char *)sqlite3_column_text(row, 3);
     snprintf(census.kind, sizeof(census.kind), "%s", kind == NULL ? "" : kind);
@@ -162,7 +193,7 @@ query_census_at(struct query *query, int64_t process, const char *moment)
 struct query_census
 query_census_with_types(struct query *query, const struct query_census *census)
 {
-    if (census->has_types == 1)
+    if (census->has_types == 1 || census->has_sample == 1)
         return *census;
     return last_census(query,
                        CENSUS_COLUMNS " WHERE process = ? AND t_us <= ?"

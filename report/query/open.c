@@ -29,6 +29,12 @@ query_is_damaged(const struct query *query)
     return query->is_damaged;
 }
 
+bool
+query_is_of_other_version(const struct query *query)
+{
+    return query->is_of_other_version;
+}
+
 const char *
 query_path(const struct query *query)
 {
@@ -86,9 +92,9 @@ parse_target(struct query *query, const char *target)
         if (path == NULL) {
             query_complain(
                 query,
-                "no traced process has pid %s; name a recording, or start "
-                "the program with `residue run`",
-                query->path);
+                "no traced process has pid %s; name a recording, or read the "
+                "process with `residue inspect %s`",
+                query->path, query->path);
             return;
         }
         query->pid = atoll(query->path);
@@ -102,6 +108,16 @@ big_endian(const unsigned char *bytes)
 {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 |
            (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static void
+complain_of_version(struct query *query, uint32_t version)
+{
+    query->is_of_other_version = true;
+    query_complain(query,
+                   "%s: a recording of version %u, and this residue reads "
+                   "version %d; use the residue that wrote it",
+                   query->path, version, RECORDING_VERSION);
 }
 
 /* Looks at the file before SQLite does, for a better word about it. */
@@ -127,12 +143,7 @@ check_file(struct query *query)
             query->path);
     else if (big_endian(header + USER_VERSION_AT) > RECORDING_VERSION ||
              big_endian(header + USER_VERSION_AT) < RECORDING_OLDEST)
-        query_complain(
-            query,
-            "%s: a recording of version %u, and this residue reads %d to "
-            "%d; use the residue that wrote it",
-            query->path, big_endian(header + USER_VERSION_AT), RECORDING_OLDEST,
-            RECORDING_VERSION);
+        complain_of_version(query, big_endian(header + USER_VERSION_AT));
 }
 
 static bool

@@ -38,6 +38,9 @@ void query_close(struct query *query);
 /* Whether what went wrong is the file's content. */
 bool query_is_damaged(const struct query *query);
 
+/* Whether it is a recording that another version of residue wrote. */
+bool query_is_of_other_version(const struct query *query);
+
 /* NULL: all went well. Else one sentence: what, on what, what to try. */
 const char *query_complaint(const struct query *query);
 
@@ -85,6 +88,8 @@ struct query_process {
     int64_t lost_batches;
     int64_t census_cpu_us;
     int64_t census_read_bytes;
+    int64_t oom_kills;     /* in its cgroup, by its end */
+    int64_t shares_cgroup; /* 1: with the collector */
 };
 
 /* In order of their start. The caller frees with query_free_processes. */
@@ -102,6 +107,18 @@ void query_count_at(const struct query *query, struct query_process *process,
 
 /* ---- censuses ---------------------------------------------------------- */
 
+/* What a whole memory cgroup uses, and what of. */
+struct query_cgroup {
+    int64_t current;
+    int64_t max; /* the least visible limit; unknown: there is none */
+    int64_t oom_kills;
+    int64_t anon; /* programs' own memory */
+    int64_t file;
+    int64_t shmem;
+    int64_t kernel;
+    int64_t others; /* of anon: of other processes */
+};
+
 struct query_census {
     int64_t id; /* 0: there is none */
     int64_t process;
@@ -113,14 +130,21 @@ struct query_census {
     int64_t swap_bytes;
     int64_t in_swap_bytes;
     int64_t anon_huge_bytes;
+    int64_t hugetlb_bytes;
     int64_t torn;
     int64_t has_types;
+    int64_t has_sample;    /* of types: they are estimates with an error */
     int64_t has_low_types; /* those of the arenas that are low, at least */
     int64_t live_bytes;    /* of malloc */
     int64_t live_blocks;
     int64_t births;
     int64_t deaths;
     int64_t ledger[N_CAUSES];
+    int64_t python_large_error; /* of native_live, that may be either's */
+    int64_t heap_live;          /* of malloc's blocks, resident or not */
+    int64_t heap_trimmable;
+    int64_t heap_page_pinned;
+    int64_t trim_gain;
     int64_t arenas;
     int64_t arena_bytes;
     int64_t arena_resident;
@@ -133,6 +157,8 @@ struct query_census {
     int64_t pinned_holes;
     int64_t pinned_blocks;
     int64_t pinned_live;
+    struct query_cgroup cgroup; /* that the process was in */
+    int64_t collector_rss_bytes;
 };
 
 /*
@@ -146,7 +172,10 @@ struct query_census query_census_at(struct query *query, int64_t process,
 struct query_census *query_censuses(struct query *query, int64_t process,
                                     size_t *n);
 
-/* The latest census not after this one whose types are complete. */
+/*
+ * This census, if it has types or a sample of them; else the latest before it
+ * whose types are complete.
+ */
 struct query_census query_census_with_types(struct query *query,
                                             const struct query_census *census);
 
@@ -169,6 +198,8 @@ struct query_type {
     char *name; /* owned */
     int64_t count;
     int64_t bytes;
+    int64_t count_error; /* QUERY_UNKNOWN: it is exact */
+    int64_t bytes_error;
     int64_t held_exclusive;
     int64_t held_split;
     int64_t exclusive_bytes; /* live in arenas that it holds alone */
@@ -181,6 +212,82 @@ struct query_type {
 /* Most bytes first. */
 struct query_type *query_types(struct query *query, int64_t census, size_t *n);
 void query_free_types(struct query_type *types, size_t n);
+
+struct query_heap {
+    int64_t address; /* QUERY_UNKNOWN: all mmapped chunks */
+    char kind[16];
+    int64_t bytes;
+    int64_t resident_bytes;
+    int64_t chunks;
+    int64_t live_bytes;
+    int64_t free_chunks;
+    int64_t free_bytes;
+    int64_t cached_chunks;
+    int64_t cached_bytes;
+    int64_t trimmable_bytes;
+    int64_t page_pinned_bytes;
+    int64_t trim_gain_bytes;
+    int64_t torn;
+    int64_t is_torn;
+};
+
+struct query_heap *query_heaps(struct query *query, int64_t census, size_t *n);
+
+struct query_module {
+    char *name; /* owned */
+    int64_t count;
+    int64_t bytes;
+    int64_t resident_bytes;
+};
+
+/* Most resident bytes first. */
+struct query_module *query_modules(struct query *query, int64_t census,
+                                   size_t *n);
+void query_free_modules(struct query_module *modules, size_t n);
+
+/*
+ * Arenas of a census that are under 25 % and not empty, pinned or not; and the
+ * types in them, those that hold most first. Only a first look at level inspect
+ * has the latter: in others they are those of pinned arenas.
+ */
+struct query_low {
+    int64_t arenas;
+    int64_t held;
+    int64_t resident;
+    int64_t holes;
+    int64_t blocks;
+    int64_t live;
+};
+
+struct query_low query_low(struct query *query, int64_t census);
+struct query_type *query_low_types(struct query *query, int64_t census,
+                                   size_t *n);
+
+struct query_blocks27 {
+    char *name; /* owned: "int" or "float" */
+    int64_t blocks;
+    int64_t reserved_bytes;
+    int64_t live_bytes;
+    int64_t free_bytes;
+};
+
+struct query_free_list {
+    char *name; /* owned */
+    int64_t count;
+    int64_t bytes;
+};
+
+/* What a census saw of what an interpreter never returns. */
+struct query_never_returned {
+    struct query_blocks27 *blocks27;
+    size_t n_blocks27;
+    struct query_free_list *free_lists; /* most bytes first */
+    size_t n_free_lists;
+};
+
+struct query_never_returned query_never_returned(struct query *query,
+                                                 int64_t census);
+void query_free_never_returned(struct query_never_returned *never);
 
 struct query_gc {
     int64_t generation;
@@ -201,10 +308,14 @@ struct query_tick {
     int64_t rss_min;
     int64_t rss_max;
     int64_t rss_last;
+    int64_t cgroup_last; /* what its cgroup used */
 };
 
 /* The finest ticks there are for each part of a process' life. */
 struct query_tick *query_ticks(struct query *query, int64_t process, size_t *n);
+
+/* The latest one; all unknown: there is none. */
+struct query_tick query_last_tick(struct query *query, int64_t process);
 
 struct query_collection {
     int64_t t_us;
@@ -225,6 +336,9 @@ struct query_event {
 };
 
 struct query_event *query_events(struct query *query, size_t *n);
+
+/* Whether there is one of that kind about the process. */
+bool query_has_event(struct query *query, int64_t process, const char *kind);
 void query_free_events(struct query_event *events, size_t n);
 
 /* ---- findings ---------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct query {
     sqlite3 *database;
     char *complaint;
     bool is_damaged;
+    bool is_of_other_version;
     int64_t pid; /* it was opened by, or 0 */
 };
 

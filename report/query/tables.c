@@ -49,7 +49,8 @@ query_processes(struct query *query, size_t *n)
         "SELECT id, pid, ns_pid, ppid, exe, command, python, level, note,"
         " start_us, end_us, exit_status, vm_hwm_bytes, births, deaths,"
         " live_blocks, live_bytes, lost_events, lost_batches, census_cpu_us,"
-        " census_read_bytes FROM process ORDER BY id");
+        " census_read_bytes, oom_kills, shares_cgroup"
+        " FROM process ORDER BY id");
     while (statement_step(query, row)) {
         XGROW(processes, capacity, *n);
         processes[(*n)++] = (struct query_process){
@@ -74,6 +75,8 @@ query_processes(struct query *query, size_t *n)
             .lost_batches = statement_number(row, 18),
             .census_cpu_us = statement_number(row, 19),
             .census_read_bytes = statement_number(row, 20),
+            .oom_kills = statement_number(row, 21),
+            .shares_cgroup = statement_number(row, 22),
         };
     }
     return processes;
@@ -127,7 +130,7 @@ query_types(struct query *query, int64_t census, size_t *n)
         query,
         "SELECT name, count, bytes, held_exclusive, held_split,"
         " exclusive_bytes, pinned_exclusive, pinned_split, pinned_bytes,"
-        " pinned_count"
+        " pinned_count, count_error, bytes_error"
         " FROM type WHERE census = ? ORDER BY bytes DESC, name",
         census);
     while (statement_step(query, row)) {
@@ -143,6 +146,8 @@ query_types(struct query *query, int64_t census, size_t *n)
             .pinned_split = statement_number(row, 7),
             .pinned_bytes = statement_number(row, 8),
             .pinned_count = statement_number(row, 9),
+            .count_error = statement_number(row, 10),
+            .bytes_error = statement_number(row, 11),
         };
     }
     return types;
@@ -154,6 +159,180 @@ query_free_types(struct query_type *types, size_t n)
     for (size_t i = 0; i < n; i++)
         free(types[i].name);
     free(types);
+}
+
+struct query_heap *
+query_heaps(struct query *query, int64_t census, size_t *n)
+{
+    struct query_heap *heaps = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT address, kind, bytes, resident_bytes, chunks, live_bytes,"
+        " free_chunks, free_bytes, cached_chunks, cached_bytes,"
+        " trimmable_bytes, page_pinned_bytes, trim_gain_bytes, torn, is_torn"
+        " FROM heap WHERE census = ? ORDER BY rowid",
+        census);
+    while (statement_step(query, row)) {
+        XGROW(heaps, capacity, *n);
+        struct query_heap *heap = &heaps[(*n)++];
+        *heap = (struct query_heap){
+            .address = statement_number(row, 0),
+            .bytes = statement_number(row, 2),
+            .resident_bytes = statement_number(row, 3),
+            .chunks = statement_number(row, 4),
+            .live_bytes = statement_number(row, 5),
+            .free_chunks = statement_number(row, 6),
+            .free_bytes = statement_number(row, 7),
+            .cached_chunks = statement_number(row, 8),
+            .cached_bytes = statement_number(row, 9),
+            .trimmable_bytes = statement_number(row, 10),
+            .page_pinned_bytes = statement_number(row, 11),
+            .trim_gain_bytes = statement_number(row, 12),
+            .torn = statement_number(row, 13),
+            .is_torn = statement_number(row, 14),
+        };
+        const char *kind = (const char *)sqlite3_column_text(row, 1);
+        snprintf(heap->kind, sizeof(heap->kind), "%s",
+                 kind == NULL ? "" : kind);
+    }
+    return heaps;
+}
+
+struct query_module *
+query_modules(struct query *query, int64_t census, size_t *n)
+{
+    struct query_module *modules = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row =
+        statement_about(query,
+                        "SELECT module, count, bytes, resident_bytes FROM"
+                        " mapping WHERE census = ?"
+                        " ORDER BY resident_bytes DESC, module",
+                        census);
+    while (statement_step(query, row)) {
+        XGROW(modules, capacity, *n);
+        modules[(*n)++] = (struct query_module){
+            .name = statement_text(row, 0),
+            .count = statement_number(row, 1),
+            .bytes = statement_number(row, 2),
+            .resident_bytes = statement_number(row, 3),
+        };
+    }
+    return modules;
+}
+
+void
+query_free_modules(struct query_module *modules, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(modules[i].name);
+    free(modules);
+}
+
+struct query_low
+query_low(struct query *query, int64_t census)
+{
+    struct query_low low = {0};
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT count(*), sum(resident_bytes - live_bytes),"
+        " sum(resident_bytes), sum(hole_bytes), sum(used_blocks),"
+        " sum(live_bytes) FROM arena WHERE census = ? AND used_blocks > 0"
+        /* A pool of an arena of 256 KiB has 4 KiB, of others 16. */
+        " AND live_bytes * 4 <"
+        " pools * CASE WHEN bytes = 262144 THEN 4096 ELSE 16384 END",
+        census);
+    while (statement_step(query, row))
+        low = (struct query_low){
+            .arenas = statement_number(row, 0),
+            .held = statement_number(row, 1),
+            .resident = statement_number(row, 2),
+            .holes = statement_number(row, 3),
+            .blocks = statement_number(row, 4),
+            .live = statement_number(row, 5),
+        };
+    return low;
+}
+
+struct query_type *
+query_low_types(struct query *query, int64_t census, size_t *n)
+{
+    struct query_type *types = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row =
+        statement_about(query,
+                        "SELECT name, count, bytes, held FROM low_type"
+                        " WHERE census = ? ORDER BY held DESC, name",
+                        census);
+    while (statement_step(query, row)) {
+        XGROW(types, capacity, *n);
+        types[(*n)++] = (struct query_type){
+            .name = statement_text(row, 0),
+            .count = statement_number(row, 1),
+            .bytes = statement_number(row, 2),
+            .held_split = statement_number(row, 3),
+        };
+    }
+    return types;
+}
+
+static void
+read_blocks27(struct query *query, int64_t census,
+              struct query_never_returned *never)
+{
+    size_t capacity = 0;
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT name, blocks, reserved_bytes, live_bytes, free_bytes"
+        " FROM block27 WHERE census = ?",
+        census);
+    while (statement_step(query, row)) {
+        XGROW(never->blocks27, capacity, never->n_blocks27);
+        never->blocks27[never->n_blocks27++] = (struct query_blocks27){
+            .name = statement_text(row, 0),
+            .blocks = statement_number(row, 1),
+            .reserved_bytes = statement_number(row, 2),
+            .live_bytes = statement_number(row, 3),
+            .free_bytes = statement_number(row, 4),
+        };
+    }
+}
+
+struct query_never_returned
+query_never_returned(struct query *query, int64_t census)
+{
+    struct query_never_returned never = {0};
+    size_t capacity = 0;
+    read_blocks27(query, census, &never);
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT name, count, bytes FROM free_list WHERE census = ?"
+        " ORDER BY bytes DESC, name",
+        census);
+    while (statement_step(query, row)) {
+        XGROW(never.free_lists, capacity, never.n_free_lists);
+        never.free_lists[never.n_free_lists++] = (struct query_free_list){
+            .name = statement_text(row, 0),
+            .count = statement_number(row, 1),
+            .bytes = statement_number(row, 2),
+        };
+    }
+    return never;
+}
+
+void
+query_free_never_returned(struct query_never_returned *never)
+{
+    for (size_t i = 0; i < never->n_blocks27; i++)
+        free(never->blocks27[i].name);
+    for (size_t i = 0; i < never->n_free_lists; i++)
+        free(never->free_lists[i].name);
+    free(never->blocks27);
+    free(never->free_lists);
 }
 
 struct query_gc *

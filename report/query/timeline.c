@@ -5,6 +5,18 @@
 
 /* ---- over time --------------------------------------------------------- */
 
+static struct query_tick
+tick_of(sqlite3_stmt *row)
+{
+    return (struct query_tick){
+        .t_us = statement_number(row, 0),
+        .rss_min = statement_number(row, 1),
+        .rss_max = statement_number(row, 2),
+        .rss_last = statement_number(row, 3),
+        .cgroup_last = statement_number(row, 4),
+    };
+}
+
 /*
  * Each tier keeps less of the past: the coarse rows are of the time before the
  * finer ones begin.
@@ -15,29 +27,39 @@ query_ticks(struct query *query, int64_t process, size_t *n)
     struct query_tick *ticks = NULL;
     size_t capacity = 0;
     *n = 0;
-    sqlite3_stmt *row =
-        statement_about(query,
-                        "SELECT t_us, rss_min, rss_max, rss_last FROM tick2"
-                        " WHERE process = ?1 AND t_us < coalesce("
-                        "  (SELECT min(t_us) FROM tick1 WHERE process = ?1), 0)"
-                        " UNION ALL"
-                        " SELECT t_us, rss_min, rss_max, rss_last FROM tick1"
-                        " WHERE process = ?1 AND t_us < coalesce("
-                        "  (SELECT min(t_us) FROM tick0 WHERE process = ?1), 0)"
-                        " UNION ALL"
-                        " SELECT t_us, rss_min, rss_max, rss_last FROM tick0"
-                        " WHERE process = ?1 ORDER BY t_us",
-                        process);
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT t_us, rss_min, rss_max, rss_last, cgroup_last FROM tick2"
+        " WHERE process = ?1 AND t_us < coalesce("
+        "  (SELECT min(t_us) FROM tick1 WHERE process = ?1), 0)"
+        " UNION ALL"
+        " SELECT t_us, rss_min, rss_max, rss_last, cgroup_last FROM tick1"
+        " WHERE process = ?1 AND t_us < coalesce("
+        "  (SELECT min(t_us) FROM tick0 WHERE process = ?1), 0)"
+        " UNION ALL"
+        " SELECT t_us, rss_min, rss_max, rss_last, cgroup_last FROM tick0"
+        " WHERE process = ?1 ORDER BY t_us",
+        process);
     while (statement_step(query, row)) {
         XGROW(ticks, capacity, *n);
-        ticks[(*n)++] = (struct query_tick){
-            .t_us = statement_number(row, 0),
-            .rss_min = statement_number(row, 1),
-            .rss_max = statement_number(row, 2),
-            .rss_last = statement_number(row, 3),
-        };
+        ticks[(*n)++] = tick_of(row);
     }
     return ticks;
+}
+
+struct query_tick
+query_last_tick(struct query *query, int64_t process)
+{
+    struct query_tick tick = {QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN,
+                              QUERY_UNKNOWN, QUERY_UNKNOWN};
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT t_us, rss_min, rss_max, rss_last, cgroup_last FROM tick0"
+        " WHERE process = ? ORDER BY t_us DESC LIMIT 1",
+        process);
+    while (statement_step(query, row))
+        tick = tick_of(row);
+    return tick;
 }
 
 struct query_collection *
@@ -83,6 +105,20 @@ query_events(struct query *query, size_t *n)
         };
     }
     return events;
+}
+
+bool
+query_has_event(struct query *query, int64_t process, const char *kind)
+{
+    bool has = false;
+    sqlite3_stmt *row = statement_about(
+        query, "SELECT 1 FROM event WHERE process = ? AND kind = ? LIMIT 1",
+        process);
+    if (row != NULL)
+        sqlite3_bind_text(row, 2, kind, -1, SQLITE_STATIC);
+    while (statement_step(query, row))
+        has = true;
+    return has;
 }
 
 void

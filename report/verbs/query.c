@@ -14,8 +14,9 @@ static const char help[] =
     "usage: residue query [--json] REC 'SQL'\n"
     "\n"
     "Runs one SELECT. The views are v_processes, v_censuses, v_ledger,\n"
-    "v_arenas, v_classes, v_types, v_gc, v_collections, v_timeline, and the\n"
-    "table finding. Columns are separated by tabs, the first line names them.\n"
+    "v_arenas, v_classes, v_types, v_never_returned, v_gc, v_collections,\n"
+    "v_timeline, and the table finding. Columns are separated by tabs, the "
+    "first line names them.\n"
     "\n"
     "  --json   an array of objects; values are strings or null\n";
 

@@ -1,7 +1,6 @@
 /*
  * residue run - runs a program and says why its memory stays high
  */
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -145,32 +144,6 @@ find_others(struct run *run)
              "with a short path");
 }
 
-/* "residue.CMD.PID.rec", of CMD's letters and digits. */
-static char *
-default_name(const char *command, pid_t pid)
-{
-    const char *slash = strrchr(command, '/');
-    char *name = xstrdup(slash == NULL ? command : slash + 1);
-    for (char *letter = name; *letter != '\0'; letter++) {
-        if (!isalnum((unsigned char)*letter) && strchr("._-", *letter) == NULL)
-            *letter = '_';
-    }
-    char *path = xasprintf("residue.%s.%d.rec", name, pid);
-    free(name);
-    return path;
-}
-
-static void
-remove_recording(const char *path)
-{
-    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < countof(endings); i++) {
-        char *file = xasprintf("%s%s", path, endings[i]);
-        unlink(file);
-        free(file);
-    }
-}
-
 /* The target is forked, and goes with us if this fails. */
 NORETURN static void
 fail(struct run *run, const char *complaint)
@@ -185,12 +158,12 @@ choose_recording(struct run *run)
     run->recording =
         run->options.output != NULL
             ? xstrdup(run->options.output)
-            : default_name(run->options.command[0], run->target.pid);
+            : replace_default_name(run->options.command[0], run->target.pid);
     char *complaint = replace_recording(run->recording, run->options.replaces);
     if (complaint != NULL)
         fail(run, complaint);
     if (access(run->recording, F_OK) == 0)
-        remove_recording(run->recording);
+        replace_remove(run->recording);
 }
 
 static void
@@ -209,9 +182,10 @@ choose_page(struct run *run)
 static void
 start_collector(struct run *run)
 {
+    char *const nothing_more[] = {NULL};
     struct control_reply reply = {0};
     if (!launch_collector(&run->collector, run->collector_program, run->socket,
-                          run->recording))
+                          run->recording, nothing_more))
         fail(run, xasprintf("%s: %s", run->collector_program, strerror(errno)));
     struct pollfd ready = {.fd = run->collector.control, .events = POLLIN};
     if (poll(&ready, 1, READY_MS) != 1 ||
@@ -336,7 +310,7 @@ go(struct run *run)
     if (error == 0)
         return;
     end_collector(run, 0);
-    remove_recording(run->recording);
+    replace_remove(run->recording);
     errx(error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, "%s: %s",
          run->options.command[0], strerror(error));
 }

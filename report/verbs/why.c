@@ -1,11 +1,8 @@
 /*
  * residue why - the verdict: ranked sentences, bytes, evidence, what to do
  */
-#include <string.h>
-
 #include "include/text.h"
 #include "report/formats/stats_format.h"
-#include "report/units.h"
 #include "report/verb.h"
 #include "report/verbs/arguments.h"
 #include "report/verdict/verdict.h"
@@ -18,51 +15,13 @@ static const char help[] =
     "\n"
     "  --json   {\"schema\":\"residue.why/1\",\"verdict\":[...]}\n";
 
-/* Indented under its number, 78 columns wide. */
-static void
-put_wrapped(struct text *text, const char *label, const char *words)
-{
-    enum { INDENT = 14, WIDTH = 78 };
-    size_t column = INDENT;
-    bool is_first = true;
-    text_addf(text, "    %-10s", label);
-    while (*words != '\0') {
-        const size_t length = strcspn(words, " ");
-        if (!is_first && column + 1 + length > WIDTH) {
-            text_addf(text, "\n%*s", INDENT, "");
-            column = INDENT;
-        } else if (!is_first) {
-            text_add(text, " ");
-            column++;
-        }
-        text_add_bytes(text, words, length);
-        column += length;
-        is_first = false;
-        words += length + strspn(words + length, " ");
-    }
-    text_add(text, "\n");
-}
-
-static void
-put_finding(struct text *text, size_t rank, const struct finding *finding)
-{
-    char size[UNITS_BYTES];
-    text_addf(text, "\n%2zu. %s  %s (%s; confidence %s)\n", rank,
-              units_bytes(size, finding->bytes), finding->id, finding->who,
-              finding->confidence);
-    put_wrapped(text, "", finding->sentence);
-    put_wrapped(text, "evidence", finding->evidence);
-    put_wrapped(text, "do", finding->action);
-}
-
 static void
 put_text(struct text *text, const struct verdict *verdict)
 {
     text_addf(text, "%s\n", verdict->headline);
     if (verdict->caveat != NULL)
         text_addf(text, "%s\n", verdict->caveat);
-    for (size_t i = 0; i < verdict->n_findings; i++)
-        put_finding(text, i + 1, &verdict->findings[i]);
+    stats_findings_text(text, verdict);
 }
 
 static void

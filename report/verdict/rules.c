@@ -1,24 +1,16 @@
-/*
- * The rules. Each is a pure function of the facts of one process; verdict.c
- * weighs and ranks what they say.
- */
+#include "report/verdict/rules.h"
+
 #include <string.h>
 
 #include "include/attrs.h"
 #include "include/text.h"
 #include "include/xalloc.h"
 #include "report/units.h"
-#include "report/verdict/verdict.h"
 
-enum {
-    GROWTH_WINDOW_US = 30000000,
-    GROWTH_CENSUSES = 8,
-    QUARTERS = 4,
-};
+enum { KILLED_STATUS = 128 + 9 };
 
-/* How sure a figure of this census is. */
-static const char *
-confidence_of(const struct query_census *census)
+const char *
+rules_confidence(const struct query_census *census)
 {
     if (query_known(census->torn) != 0 ||
         query_known(census->in_swap_bytes) != 0)
@@ -26,6 +18,124 @@ confidence_of(const struct query_census *census)
     return strcmp(census->kind, "end") == 0 || strcmp(census->kind, "mark") == 0
                ? "high"
                : "medium";
+}
+
+/* ---- cgroup-killed ----------------------------------------------------- */
+
+static char *
+killed_sentence(const struct facts *facts)
+{
+    const struct query_census *census = &facts->census;
+    char max[UNITS_BYTES];
+    if (census->id == 0)
+        return xstrdup("The kernel's OOM killer ended the process before a "
+                       "census was taken.");
+    if (census->cgroup.max == QUERY_UNKNOWN)
+        return xstrdup("The kernel's OOM killer ended the process: its cgroup "
+                       "has no limit that is visible, so an outer one, or the "
+                       "machine's memory, had run out.");
+    return xasprintf("The kernel's OOM killer ended the process, whose cgroup "
+                     "may use %s in all.",
+                     units_bytes(max, census->cgroup.max));
+}
+
+/* What the cgroup's use is made of, beside this process. */
+static void
+add_shares(struct text *text, const struct query_cgroup *cgroup)
+{
+    const struct {
+        const char *what;
+        int64_t n_bytes;
+    } shares[] = {
+        {"other processes", cgroup->others},
+        {"page cache",      cgroup->file  },
+        {"shared memory",   cgroup->shmem },
+        {"the kernel",      cgroup->kernel},
+    };
+    const char *separator = ", of which ";
+    for (size_t i = 0; i < countof(shares); i++) {
+        char size[UNITS_BYTES];
+        if (shares[i].n_bytes == QUERY_UNKNOWN)
+            continue;
+        text_addf(text, "%s%s %s", separator, shares[i].what,
+                  units_bytes(size, shares[i].n_bytes));
+        separator = ", ";
+    }
+}
+
+static void
+add_last_census(struct text *text, const struct facts *facts)
+{
+    const struct query_census *census = &facts->census;
+    char age[UNITS_BYTES];
+    char rss[UNITS_BYTES];
+    char current[UNITS_BYTES];
+    if (census->id == 0)
+        return;
+    text_addf(text, " The last census, %s before, found RSS %s",
+              units_duration(age, facts->process->end_us - census->t_us),
+              units_bytes(rss, census->rss_bytes));
+    if (census->cgroup.current != QUERY_UNKNOWN) {
+        text_addf(text, " and %s used by the cgroup",
+                  units_bytes(current, census->cgroup.current));
+        add_shares(text, &census->cgroup);
+    }
+    text_add(text, ".");
+}
+
+static void
+add_last_tick(struct text *text, const struct facts *facts)
+{
+    const struct query_tick *tick = &facts->last_tick;
+    char age[UNITS_BYTES];
+    char rss[UNITS_BYTES];
+    char current[UNITS_BYTES];
+    if (tick->t_us == QUERY_UNKNOWN || tick->t_us <= facts->census.t_us)
+        return;
+    text_addf(text, " The last tick, %s before, found RSS %s",
+              units_duration(age, facts->process->end_us - tick->t_us),
+              units_bytes(rss, tick->rss_last));
+    if (tick->cgroup_last != QUERY_UNKNOWN)
+        text_addf(text, " and %s used",
+                  units_bytes(current, tick->cgroup_last));
+    text_add(text, ".");
+}
+
+static char *
+killed_evidence(const struct facts *facts, bool is_told)
+{
+    const int64_t n = query_known(facts->process->oom_kills);
+    struct text text = {0};
+    text_addf(&text,
+              "%s, and its cgroup's count of OOM kills had just risen to "
+              "%lld.",
+              is_told ? "It got SIGKILL" : "It ended without a word",
+              (long long)n);
+    add_last_census(&text, facts);
+    add_last_tick(&text, facts);
+    return text_take(&text);
+}
+
+static bool
+cgroup_killed(const struct facts *facts, struct finding *finding)
+{
+    if (!facts->was_oom_killed)
+        return false;
+    const bool is_told = facts->process->exit_status == KILLED_STATUS;
+    const int64_t rss = query_known(facts->census.rss_bytes);
+    const int64_t last = query_known(facts->last_tick.rss_last);
+    *finding = (struct finding){
+        .id = "cgroup-killed",
+        .bytes = last > rss ? last : rss,
+        .returns_bytes = 0,
+        .confidence = is_told ? "high" : "medium",
+        .sentence = killed_sentence(facts),
+        .evidence = killed_evidence(facts, is_told),
+        .action = xstrdup("Allow the cgroup more, or need less: what was "
+                          "resident is in `residue stats`, and what of it was "
+                          "held in the other findings."),
+    };
+    return true;
 }
 
 /* ---- arena-pinning ----------------------------------------------------- */
@@ -152,19 +262,64 @@ pinning_action(const struct query_census *census,
         back);
 }
 
+/*
+ * One look at a process without a history: which arenas are low, and who sits
+ * in them, but not for how long.
+ */
+static bool
+perhaps_pinning(const struct facts *facts, struct finding *finding)
+{
+    const struct query_low *low = &facts->low;
+    char texts[6][UNITS_BYTES];
+    if (low->arenas == 0 || facts->n_sitters == 0)
+        return false;
+    const struct query_type *owner = &facts->sitters[0];
+    struct text text = {0};
+    text_addf(
+        &text,
+        "%s of free memory lie in %s arenas that are less than a quarter "
+        "full, where %s blocks live (%s): %s of it is held by ",
+        units_bytes(texts[0], low->held), units_count(texts[1], low->arenas),
+        units_count(texts[2], low->blocks), units_bytes(texts[3], low->live),
+        units_share(texts[4], owner->held_split, low->held));
+    add_owner(&text, owner);
+    text_add(&text, ". One look cannot tell whether they are pinned, or are "
+                    "only filling up.");
+    *finding = (struct finding){
+        .id = "arena-pinning",
+        .bytes = low->held,
+        .returns_bytes = low->resident,
+        .confidence = "low",
+        .owner = xstrdup(owner->name),
+        .sentence = text_take(&text),
+        .evidence =
+            xasprintf("At %s: %s of %s arenas are under 25 %% occupied.",
+                      units_clock(texts[0], facts->census.t_us),
+                      units_count(texts[1], low->arenas),
+                      units_count(texts[2], facts->census.arenas)),
+        .action = xasprintf(
+            "Look more than once: `residue inspect --every 10s %lld` tells "
+            "which of them stay so. If they do, let go of what lives in them: "
+            "%s go back.",
+            (long long)facts->process->pid,
+            units_bytes(texts[5], low->resident)),
+    };
+    return true;
+}
+
 static bool
 arena_pinning(const struct facts *facts, struct finding *finding)
 {
     const struct query_census *census = &facts->census;
     if (query_known(census->arenas_pinned) == 0)
-        return false;
+        return perhaps_pinning(facts, finding);
     const struct query_type *owner =
         greatest(facts->pinners, facts->n_pinners, pinned_by);
     *finding = (struct finding){
         .id = "arena-pinning",
         .bytes = census->pinned_held,
         .returns_bytes = census->pinned_resident,
-        .confidence = confidence_of(census),
+        .confidence = rules_confidence(census),
         .owner = owner == NULL ? NULL : xstrdup(owner->name),
         .sentence = pinning_sentence(census, owner),
         .evidence = pinning_evidence(facts, owner),
@@ -180,7 +335,7 @@ pool_holes(const struct facts *facts, struct finding *finding)
 {
     const struct query_census *census = &facts->census;
     const int64_t holes = query_known(census->ledger[CAUSE_python_holes]) -
-                          query_known(census->pinned_holes);
+                          query_known(census->pinned_holes) - facts->low.holes;
     if (holes <= 0)
         return false;
     char size[UNITS_BYTES];
@@ -190,7 +345,7 @@ pool_holes(const struct facts *facts, struct finding *finding)
         .id = "pool-holes",
         .bytes = holes,
         .returns_bytes = 0,
-        .confidence = confidence_of(census),
+        .confidence = rules_confidence(census),
         .sentence = xasprintf(
             "%s are free blocks between live ones: only objects of the same "
             "size can use them.",
@@ -206,175 +361,11 @@ pool_holes(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* ---- growth ------------------------------------------------------------ */
-
-static int64_t
-python_bytes(const struct query_census *census)
-{
-    return query_known(census->ledger[CAUSE_python_live]);
-}
-
-/* What is resident outside of Python's arenas, files and the profiler. */
-static int64_t
-native_bytes(const struct query_census *census)
-{
-    return census->rss_bytes - query_known(census->ledger[CAUSE_profiler]) -
-           query_known(census->ledger[CAUSE_file]) -
-           query_known(census->ledger[CAUSE_python_live]) -
-           query_known(census->ledger[CAUSE_python_holes]) -
-           query_known(census->ledger[CAUSE_python_free_pools]) -
-           query_known(census->ledger[CAUSE_python_overhead]);
-}
-
-/*
- * Growth that a load which comes and goes does not make: the least value of
- * each quarter of the time is above that of the quarter before, and the last
- * quarter still adds its share. 0: there is none, or too little was seen.
- */
-static int64_t
-steady_growth(const struct facts *facts,
-              int64_t (*value)(const struct query_census *census))
-{
-    if (facts->n_censuses < GROWTH_CENSUSES)
-        return 0;
-    const int64_t start = facts->censuses[0].t_us;
-    const int64_t span = facts->censuses[facts->n_censuses - 1].t_us - start;
-    if (span < GROWTH_WINDOW_US)
-        return 0;
-
-    int64_t least[QUARTERS] = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
-    for (size_t i = 0; i < facts->n_censuses; i++) {
-        const struct query_census *census = &facts->censuses[i];
-        int64_t quarter = (census->t_us - start) * QUARTERS / span;
-        quarter = quarter == QUARTERS ? QUARTERS - 1 : quarter;
-        const int64_t now = value(census);
-        if (now < least[quarter])
-            least[quarter] = now;
-    }
-    for (unsigned i = 1; i < QUARTERS; i++) {
-        if (least[i] == INT64_MAX || least[i - 1] == INT64_MAX ||
-            least[i] <= least[i - 1])
-            return 0;
-    }
-    const int64_t all = least[QUARTERS - 1] - least[0];
-    const int64_t lately = least[QUARTERS - 1] - least[QUARTERS - 3];
-    return lately * QUARTERS >= all ? all : 0;
-}
-
-static char *
-growth_evidence(const struct facts *facts)
-{
-    char from[UNITS_BYTES];
-    char to[UNITS_BYTES];
-    return xasprintf(
-        "In %zu censuses from %s to %s the least of each quarter lies above "
-        "that of the one before.",
-        facts->n_censuses, units_clock(from, facts->censuses[0].t_us),
-        units_clock(to, facts->censuses[facts->n_censuses - 1].t_us));
-}
-
-static bool
-python_growth(const struct facts *facts, struct finding *finding)
-{
-    const int64_t growth = steady_growth(facts, python_bytes);
-    if (growth <= 0)
-        return false;
-    const struct query_type *most = facts->n_types == 0 ? NULL : facts->types;
-    char size[UNITS_BYTES];
-    *finding = (struct finding){
-        .id = "python-growth",
-        .bytes = growth,
-        .returns_bytes = growth,
-        .confidence = "medium",
-        .owner = most == NULL ? NULL : xstrdup(most->name),
-        .sentence = xasprintf(
-            "Live Python objects grew by %s and have not stopped%s%s.",
-            units_bytes(size, growth),
-            most == NULL ? "" : "; most of what lives is of type ",
-            most == NULL ? "" : most->name),
-        .evidence = growth_evidence(facts),
-        .action = xstrdup("Look for a cache, a list or a registry that only "
-                          "grows; compare the types of two moments with "
-                          "`residue stats REC@MOMENT`."),
-    };
-    return true;
-}
-
-static bool
-native_growth(const struct facts *facts, struct finding *finding)
-{
-    const int64_t growth = steady_growth(facts, native_bytes);
-    if (growth <= 0)
-        return false;
-    char size[UNITS_BYTES];
-    *finding = (struct finding){
-        .id = "native-growth",
-        .bytes = growth,
-        .returns_bytes = growth,
-        .confidence = "medium",
-        .sentence = xasprintf(
-            "Memory outside of Python's small objects grew by %s and has not "
-            "stopped.",
-            units_bytes(size, growth)),
-        .evidence = growth_evidence(facts),
-        .action = xstrdup("Suspect an extension module, or large Python "
-                          "objects: blocks of more than 512 bytes lie here "
-                          "too."),
-    };
-    return true;
-}
-
-/* ---- when nothing can be said ------------------------------------------ */
-
-static bool
-not_enough_evidence(const struct facts *facts, struct finding *finding)
-{
-    const struct query_census *census = &facts->census;
-    const int64_t unexplained = query_known(census->ledger[CAUSE_unexplained]);
-    const int64_t threshold = verdict_threshold(facts);
-    if (census->id != 0 && unexplained * 4 < census->rss_bytes)
-        return false;
-    if (census->id != 0 && unexplained < threshold)
-        return false;
-    char size[UNITS_BYTES];
-    char rss[UNITS_BYTES];
-    *finding = (struct finding){
-        .id = "not-enough-evidence",
-        .bytes = census->id == 0 ? 0 : unexplained,
-        .returns_bytes = 0,
-        .confidence = "low",
-    };
-    if (census->id == 0) {
-        finding->sentence =
-            xstrdup("Not enough evidence: no census was taken.");
-        finding->evidence = xstrdup("The process ended, or could not be read, "
-                                    "before there was one.");
-        finding->action =
-            xstrdup("Let it run for longer, or see `residue doctor`.");
-        return true;
-    }
-    finding->sentence = xasprintf(
-        "Not enough evidence: %s of %s are unexplained, most of it what malloc "
-        "manages.",
-        units_bytes(size, unexplained), units_bytes(rss, census->rss_bytes));
-    char live[UNITS_BYTES];
-    finding->evidence = xasprintf(
-        "This version does not read malloc's heaps: their pages are shown as "
-        "unexplained, not guessed at. By malloc's counters %s were in use at "
-        "that moment.",
-        units_bytes(live, census->live_bytes));
-    finding->action =
-        query_known(census->live_bytes) * 2 > unexplained
-            ? xstrdup("If this is more than expected, a native library or "
-                      "large Python objects use it.")
-            : xstrdup("Most of it is not in use: malloc keeps free memory, or "
-                      "something has mapped memory on its own.");
-    return true;
-}
-
 const rule verdict_rules[] = {
-    arena_pinning, pool_holes,          python_growth,
-    native_growth, not_enough_evidence,
+    cgroup_killed,       arena_pinning,         pool_holes,
+    heaps_are_trimmable, heaps_are_page_pinned, kept_for_ints,
+    kept_for_floats,     kept_in_lists,         growth_of_python,
+    growth_of_native,    evidence_lacks,
 };
 
 const size_t verdict_n_rules = countof(verdict_rules);

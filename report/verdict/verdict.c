@@ -36,6 +36,23 @@ verdict_held(const struct query_census *census)
 
 /* ---- facts ------------------------------------------------------------- */
 
+static void
+gather_tables(struct query *query, struct facts *facts)
+{
+    const int64_t census = facts->census.id;
+    facts->heaps = query_heaps(query, census, &facts->n_heaps);
+    facts->modules = query_modules(query, census, &facts->n_modules);
+    facts->never = query_never_returned(query, census);
+    const struct query_census typed =
+        query_census_with_types(query, &facts->census);
+    if (typed.id != 0) {
+        facts->types = query_types(query, typed.id, &facts->n_types);
+        facts->types_t_us = typed.t_us;
+    }
+    if (facts->census.has_low_types == 1)
+        facts->pinners = query_types(query, census, &facts->n_pinners);
+}
+
 static struct facts
 gather(struct query *query, const struct query_process *process)
 {
@@ -45,17 +62,17 @@ gather(struct query *query, const struct query_process *process)
         .types_t_us = QUERY_UNKNOWN,
     };
     facts.censuses = query_censuses(query, process->id, &facts.n_censuses);
-    if (facts.census.id != 0) {
-        const struct query_census typed =
-            query_census_with_types(query, &facts.census);
-        if (typed.id != 0) {
-            facts.types = query_types(query, typed.id, &facts.n_types);
-            facts.types_t_us = typed.t_us;
-        }
-        if (facts.census.has_low_types == 1)
-            facts.pinners =
-                query_types(query, facts.census.id, &facts.n_pinners);
-    }
+    facts.last_tick = query_last_tick(query, process->id);
+    facts.was_oom_killed = strcmp(query_moment(query), "end") == 0 &&
+                           query_has_event(query, process->id, "oom-kill");
+    if (facts.census.id != 0 && process->level != NULL &&
+        strcmp(process->level, "inspect") == 0)
+        facts.sitters =
+            query_low_types(query, facts.census.id, &facts.n_sitters);
+    if (facts.n_sitters != 0)
+        facts.low = query_low(query, facts.census.id);
+    if (facts.census.id != 0)
+        gather_tables(query, &facts);
     return facts;
 }
 
@@ -64,6 +81,10 @@ let_go(struct facts *facts)
 {
     query_free_types(facts->types, facts->n_types);
     query_free_types(facts->pinners, facts->n_pinners);
+    query_free_types(facts->sitters, facts->n_sitters);
+    query_free_modules(facts->modules, facts->n_modules);
+    query_free_never_returned(&facts->never);
+    free(facts->heaps);
     free(facts->censuses);
 }
 
@@ -88,11 +109,18 @@ score_of(int64_t bytes, int64_t rss)
     return score > 100 ? 100 : (int)score;
 }
 
-/* Only a process without a census is told about without being worth it. */
+static bool
+is_end(const struct finding *finding)
+{
+    return strcmp(finding->id, "cgroup-killed") == 0;
+}
+
+/* How it ended is told at any size, and a process without a census is. */
 static bool
 is_worth_it(const struct facts *facts, const struct finding *finding)
 {
-    return facts->census.id == 0 || finding->bytes >= verdict_threshold(facts);
+    return facts->census.id == 0 || is_end(finding) ||
+           finding->bytes >= verdict_threshold(facts);
 }
 
 static char *
@@ -130,12 +158,14 @@ is_no_evidence(const struct finding *finding)
     return strcmp(finding->id, "not-enough-evidence") == 0;
 }
 
-/* What would come back first; doubts last. */
+/* How it ended, then what would come back; doubts last. */
 static int
 compare(const void *left, const void *right)
 {
     const struct finding *a = left;
     const struct finding *b = right;
+    if (is_end(a) != is_end(b))
+        return is_end(a) ? -1 : 1;
     if (is_no_evidence(a) != is_no_evidence(b))
         return is_no_evidence(a) ? 1 : -1;
     if (a->bytes != b->bytes)
@@ -236,7 +266,7 @@ nothing_held(const struct facts *facts)
         .confidence = is_sure ? "high" : "medium",
         .sentence = xasprintf(
             "Nothing is held worth mentioning: %s are free but not returned, "
-            "%s have no cause yet.",
+            "%s are unexplained.",
             units_bytes(held, free_bytes), units_bytes(doubt, no_cause)),
         .evidence = nothing_evidence(facts),
         .action = xstrdup("If RSS is higher than expected, the program uses "
@@ -314,7 +344,7 @@ verdict_reach(struct query *query)
             continue;
         struct facts facts = gather(query, &processes[i]);
         /* A helper that came and went without a census is no news. */
-        if (i == 0 || facts.census.id != 0)
+        if (i == 0 || facts.census.id != 0 || facts.was_oom_killed)
             judge(&facts, &verdict);
         let_go(&facts);
     }

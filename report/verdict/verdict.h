@@ -1,9 +1,9 @@
 /*
  * verdict.h - the findings: what keeps the memory, ranked
  *
- * One rule a function, one table of rules (rules.c); each looks at the facts of
- * one process and says at most one sentence. What is worth less than 5 % of RSS
- * or 4 MiB is not said. Ids are those of include/recording.h.
+ * One rule a function (rules.h), one table of rules (rules.c); each looks at
+ * the facts of one process and says at most one sentence. What is worth less
+ * than 5 % of RSS or 4 MiB is not said. Ids are those of include/recording.h.
  */
 #ifndef REPORT_VERDICT_VERDICT_H
 #define REPORT_VERDICT_VERDICT_H
@@ -55,9 +55,19 @@ struct facts {
     size_t n_types;
     struct query_type *pinners; /* of this census, in its low arenas at least */
     size_t n_pinners;
+    struct query_low low; /* arenas 0: none, or it is known which are pinned */
+    struct query_type *sitters; /* in them, those that hold most first */
+    size_t n_sitters;
+    struct query_heap *heaps; /* of malloc, like the rest at the moment */
+    size_t n_heaps;
+    struct query_module *modules; /* most resident bytes first */
+    size_t n_modules;
+    struct query_never_returned never;
     int64_t types_t_us; /* when the types were read; QUERY_UNKNOWN: never */
     struct query_census *censuses; /* all, oldest first */
     size_t n_censuses;
+    bool was_oom_killed; /* at its end, which is the moment */
+    struct query_tick last_tick;
 };
 
 /* True, and *finding is filled in: the rule applies. */

@@ -6,6 +6,7 @@ a function; a function may return more points as [(passed, sentence), ...].
 
     python3 tests/integration/FILE.py BUILD-DIRECTORY [NAME ...]
 """
+import contextlib
 import glob
 import json
 import os
@@ -182,6 +183,37 @@ def wait_for(condition, what):
             return
         time.sleep(0.01)
     raise AssertionError("%s did not happen" % what)
+
+
+# ---- another user ----------------------------------------------------------
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+          "--inh-caps=-all", "--bounding-set=-all")
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Skip("only root can become another user")
+
+
+@contextlib.contextmanager
+def for_everybody():
+    """The environment of another user, in a folder where they may write, with
+    programs that they may run wherever this build is."""
+    global chain
+    os.chmod(folder, 0o777)
+    own = chain
+    build = os.path.join(folder, "build")
+    for path in (own.residue, own.residued, own.preload,
+                 own.target("refuse_vm_readv")):
+        copy = os.path.join(build, os.path.relpath(path, own.build))
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copy(path, copy)
+    chain = Chain(build)
+    try:
+        yield clean_environment(HOME=folder, XDG_RUNTIME_DIR="", TMPDIR="")
+    finally:
+        chain = own
 
 
 # ---- interpreters ----------------------------------------------------------

@@ -1,12 +1,12 @@
 """Size classes and arenas are the interpreter's own, block for block."""
-import contextlib
 import copy
 import os
 import re
 import shutil
 
 import chain
-from chain import Live, on_every_interpreter, run, same, wait_until_quiet
+from chain import Live, NOBODY, for_everybody, need_root, \
+    on_every_interpreter, run, same, wait_until_quiet
 
 # Fragments a heap, tells its own statistics, and touches nothing afterwards.
 PROGRAM = """
@@ -130,34 +130,6 @@ HIDDEN = """
 import ctypes
 ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE
 """ + PROGRAM
-
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-          "--inh-caps=-all", "--bounding-set=-all")
-
-
-def need_root():
-    if os.geteuid() != 0:
-        raise chain.Skip("only root can become another user")
-
-
-@contextlib.contextmanager
-def for_everybody():
-    """The environment of another user, in a folder where they may write, with
-    programs that they may run wherever this build is."""
-    os.chmod(chain.folder, 0o777)
-    own = chain.chain
-    build = os.path.join(chain.folder, "build")
-    for path in (own.residue, own.residued, own.preload,
-                 own.target("refuse_vm_readv")):
-        copy = os.path.join(build, os.path.relpath(path, own.build))
-        os.makedirs(os.path.dirname(copy), exist_ok=True)
-        shutil.copy(path, copy)
-    chain.chain = chain.Chain(build)
-    try:
-        yield chain.clean_environment(HOME=chain.folder, XDG_RUNTIME_DIR="",
-                                      TMPDIR="")
-    finally:
-        chain.chain = own
 
 
 def refusing():

@@ -150,7 +150,7 @@ def check_ledger(page, process):
     unknown = [cause for cause, n in process["ledger"].items() if n is None]
     told = page.id("now").text()
     points.check(all(cause in told for cause in unknown),
-                 "causes that are not measured are named", told)
+                 "causes that are not known are named", told)
     points.equal(sum(row[column] for row in rows), process["rss_bytes"],
                  "the causes sum to RSS")
 
@@ -158,7 +158,7 @@ def check_ledger(page, process):
 def check_censuses(page):
     rows = page.table("Every census")
     wrong = [row for row in rows if row["RSS"] != sum(
-        value for head, value in row.items()
+        value or 0 for head, value in row.items()
         if head not in ("at", "taken for", "RSS"))]
     points.check(rows and not wrong,
                  "the layers sum to RSS at each of %d censuses" % len(rows),
@@ -191,6 +191,41 @@ def check_tables(page, process):
           row["uncollectable"], row["pause_us_total"], row["pause_us_max"])
          for row in process["gc"]],
         "the collections are")
+
+
+HEAPS = ("resident_bytes", "chunks", "live_bytes", "cached_bytes",
+         "page_pinned_bytes", "trimmable_bytes", "trim_gain_bytes")
+
+
+def check_native(page, process):
+    heads = ("resident", "blocks in use", "bytes in use", "cached",
+             "free, beside", "free pages", "trim gives")
+    points.equal(
+        sorted(tuple(row[head] for head in heads)
+               for row in page.table("Heaps of malloc")),
+        sorted(tuple(heap[key] for key in HEAPS) for heap in process["heaps"]),
+        "malloc's heaps are those of stats")
+    if process["mappings"]:
+        points.equal(
+            [(row["made by"], row["mappings"], row["bytes"], row["resident"])
+             for row in page.table("Mappings")],
+            [(one["module"], one["count"], one["bytes"],
+              one["resident_bytes"]) for one in process["mappings"]],
+            "the mappings are")
+
+
+def check_never_returned(page, process):
+    lists = process["never_returned"]["free_lists"]
+    points.equal(
+        sorted((row["what"], row["how many"], row["kept"])
+               for row in page.table("Never returned")),
+        sorted(("dead " + one["name"], one["count"], one["bytes"])
+               for one in lists if one["count"]),
+        "what the interpreter never returns is")
+    told = page.id("now").text()
+    points.check(process["cgroup"] is None or
+                 process["cgroup"]["current"] is None or
+                 "Its cgroup uses" in told, "its cgroup has a line", told)
 
 
 def check_arenas(page, process):
@@ -237,6 +272,8 @@ def check_demo(chain):
     with points.group("the tables"):
         check_tables(page, process)
         check_arenas(page, process)
+        check_native(page, process)
+        check_never_returned(page, process)
         check_processes(page, stats)
     return recording
 
@@ -311,6 +348,9 @@ def check_others(chain):
     page = browser.Page(chain.page(recording, "pipe"), "#tables=open")
     points.equal(page.complaints, [], "a page without Python has no complaint")
     check_processes(page, chain.stats(recording))
+    check_native(page, next(process for process in
+                            chain.stats(recording)["processes"]
+                            if str(process["pid"]) in page.id("what").text()))
     points.check("hidden" in page.id("s3").attributes and
                  "hidden" in page.id("s5").attributes,
                  "it has no arenas and no types")

@@ -68,6 +68,9 @@ function facts(shown) {
 function sentence(shown) {
   const {arenas} = /** @type {import('./data.js').Moment} */ (
     shown.process.moment);
+  const {level, censuses} = shown.process;
+  if (level === 'inspect' && censuses.t_us.length < 2)
+    return 'One look cannot tell which arenas are pinned, and which fill up.';
   if (!arenas.pinned)
     return 'No arena is pinned: each is well used, or still filling up.';
   return `Free ${arenas.pinned_blocks === 1 ? 'this' : 'these'} ` +

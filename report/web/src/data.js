@@ -23,12 +23,40 @@
  * @property {number | null} in_swap
  * @property {number | null} swap_bytes
  * @property {number | null} torn
+ * @property {number | null} python_large_error   of native_live: either's
+ * @property {Cgroup | null} cgroup
+ * @property {Heap[]} heaps
+ * @property {Module[]} mappings
+ * @property {Record<string, any>[]} blocks27
+ * @property {Record<string, any>[]} free_lists
  * @property {Record<string, number | null>} arenas
  * @property {Record<string, number>[]} classes
  * @property {Type[] | null} types
  * @property {number} [types_t_us]
  * @property {Type[]} [other_types] one row: those without room here
  * @property {number} [other_types_n]
+ *
+ * @typedef {Record<'current' | 'max' | 'oom_kills' | 'anon' | 'file' |
+ *   'shmem' | 'kernel' | 'others', number | null>} Cgroup
+ *
+ * @typedef {object} Heap
+ * @property {number | null} address   null: all mmapped chunks
+ * @property {string} kind
+ * @property {number | null} resident_bytes
+ * @property {number | null} chunks
+ * @property {number | null} live_bytes
+ * @property {number | null} cached_chunks
+ * @property {number | null} cached_bytes
+ * @property {number | null} trimmable_bytes
+ * @property {number | null} page_pinned_bytes
+ * @property {number | null} trim_gain_bytes
+ * @property {number | null} is_torn
+ *
+ * @typedef {object} Module
+ * @property {string} module
+ * @property {number} count
+ * @property {number} bytes
+ * @property {number} resident_bytes
  *
  * @typedef {object} Type
  * @property {string} name
@@ -128,7 +156,9 @@ export function rowsOf(columns) {
 
 /** @param {any} moment */
 function decodeMoment(moment) {
-  moment.classes = rowsOf(moment.classes);
+  for (const name of
+    ['classes', 'heaps', 'mappings', 'blocks27', 'free_lists'])
+    moment[name] = rowsOf(moment[name]);
   moment.types = moment.types === null ? null : rowsOf(moment.types);
   if (moment.other_types)
     moment.other_types = rowsOf(moment.other_types);

@@ -13,7 +13,7 @@ import {isDark} from './theme.js';
 const LEVELS = {
   watch: 'arenas, mappings and censuses: small objects have types, not lines',
   exact: 'every allocation, with its line',
-  inspect: 'censuses only',
+  inspect: 'censuses only: nothing was preloaded',
 };
 
 /** @param {Shown} shown */

@@ -1,9 +1,10 @@
 /**
  * layers.js - the ledger's causes as the layers of a chart
  *
- * Sixteen causes are too many to tell apart: they become at most nine layers,
- * what is needed below, then what is held, free pools on top of it. The bar,
- * the chart, the labels and the table all take their order from here.
+ * Sixteen causes are too many to tell apart: they become at most eleven layers,
+ * what is needed below, then what is held, free pools on top of it. What tends
+ * to grow has a layer of its own; the rest is in `other`, and in the table. The
+ * bar, the chart, the labels and the table all take their order from here.
  *
  * @typedef {object} Layer
  * @property {string} key
@@ -22,7 +23,14 @@ export const LAYERS = [
     name: 'live Python',
     paint: 'live',
     group: 'needed',
-    causes: ['python_live', 'python_large'],
+    causes: ['python_live'],
+  },
+  {
+    key: 'large',
+    name: 'large Python',
+    paint: 'large',
+    group: 'needed',
+    causes: ['python_large'],
   },
   {
     key: 'native',
@@ -32,13 +40,20 @@ export const LAYERS = [
     causes: ['native_live'],
   },
   {
+    key: 'mapped',
+    name: 'mapped',
+    paint: 'mapped',
+    group: 'needed',
+    causes: ['mapped_anon'],
+  },
+  {
     key: 'other',
     name: 'other',
     paint: 'other',
     group: 'needed',
     causes: [
-      'file', 'image_private', 'stacks', 'shmem', 'mapped_anon',
-      'python_overhead', 'native_overhead',
+      'file', 'image_private', 'stacks', 'shmem', 'python_overhead',
+      'native_overhead',
     ],
   },
   {
@@ -100,16 +115,28 @@ export function sum(numbers) {
 }
 
 /**
- * Whether a layer is worth a colour: something is known of it. In a program
- * without Python the Python layers are nothing, and are not named.
+ * Whether a cause has a row: something is known of it. In a program without
+ * Python those of Python are nothing, and are not named.
+ *
+ * @param {string} cause
+ * @param {(number | null)[]} values
+ * @param {import('./data.js').Process} process
+ */
+export function isCauseShown(cause, values, {python}) {
+  const isForeign = python === null && cause.startsWith('python_');
+  return values.some((value) => isForeign ? value : value !== null);
+}
+
+/**
+ * Whether a layer is worth a colour: there is some of it at some time, or it is
+ * one that everybody looks for.
  *
  * @param {MeasuredLayer} layer
  * @param {import('./data.js').Process} process
  */
-function isShown({causes, values}, {python}) {
-  const isForeign = python === null &&
-    causes.every((cause) => cause.startsWith('python_'));
-  return values.some((value) => isForeign ? value : value !== null);
+function isShown({causes, group, values}, process) {
+  return group === 'needed' ? values.some(Boolean)
+    : causes.some((cause) => isCauseShown(cause, values, process));
 }
 
 /**
@@ -180,20 +207,17 @@ export function unpinned(layers, process) {
 }
 
 /**
- * Causes that this version measures in no process. A program without Python has
+ * Causes that the moment's census does not know. A program without Python has
  * no Python causes: that is no gap.
  *
  * @param {import('./data.js').Recording} recording
+ * @param {import('./data.js').Process} process
+ * @param {number} at
  * @returns {string[]}
  */
-export function notMeasured(recording) {
-  const hasPython = recording.processes.some((process) => process.python);
-  const hasCensus = recording.processes.some((process) => process.moment);
-  if (!hasCensus)
-    return [];
+export function notKnown(recording, process, at) {
   return recording.causes.filter(({word}, cause) =>
-    (hasPython || !word.startsWith('python_')) &&
-    recording.processes.every(({censuses}) =>
-      censuses.ledger[cause].every((value) => value === null)))
+    (process.python !== null || !word.startsWith('python_')) &&
+    process.censuses.ledger[cause][at] === null)
     .map(({word}) => word);
 }

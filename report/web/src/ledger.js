@@ -9,7 +9,9 @@ import {
 } from './format.js';
 import {drawLeaders, labels} from './labels.js';
 import {drawCensuses, drawGc, drawMarks, halo} from './lanes.js';
-import {isUnpinned, totalsAt, unpinned} from './layers.js';
+import {
+  LAYERS, isCauseShown, isUnpinned, totalsAt, unpinned,
+} from './layers.js';
 import {choose, state} from './state.js';
 import {folded, table} from './table.js';
 import {colour, swatch} from './theme.js';
@@ -202,13 +204,14 @@ function chart(host, shown) {
 
 /** @param {Shown} shown */
 function causesTable(shown) {
-  const {process, layers, at, recording} = shown;
+  const {process, at, recording} = shown;
   const {censuses} = process;
   const peak = shown.peak;
   const of = new Map(recording.causes.map((cause, i) => [cause.word, i]));
-  const rows = layers.flatMap((layer) => layer.causes.map((name) =>
+  const rows = LAYERS.flatMap((layer) => layer.causes.map((name) =>
     ({layer, name, cause: of.get(name) ?? -1})))
-    .filter(({cause}) => censuses.ledger[cause]?.some((v) => v !== null));
+    .filter(({name, cause}) =>
+      isCauseShown(name, censuses.ledger[cause] ?? [], process));
   /** @param {number} census */
   const column = (census) => (/** @type {{cause: number}} */ {cause}) =>
     bytesData(censuses.ledger[cause][census]);
@@ -228,7 +231,8 @@ function causesTable(shown) {
       },
       {
         head: 'what it is',
-        cell: ({cause}) => recording.causes[cause].meaning,
+        cell: ({name, cause}) =>
+          recording.causes[cause].meaning + roughness(name, process),
         of: 'mut',
       },
       {
@@ -254,6 +258,18 @@ function causesTable(shown) {
       },
     ],
   });
+}
+
+/**
+ * Blocks of which nobody knows whether they are the interpreter's.
+ *
+ * @param {string} cause
+ * @param {import('./data.js').Process} process
+ */
+function roughness(cause, {moment}) {
+  const error = moment?.python_large_error;
+  return error && (cause === 'python_large' || cause === 'native_live')
+    ? `, ± ${bytes(error)} whose content was not read` : '';
 }
 
 /** @param {import('./layers.js').Layer} layer */

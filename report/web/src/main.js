@@ -28,6 +28,7 @@ import {
 } from './head.js';
 import {layersOf} from './layers.js';
 import {ledger} from './ledger.js';
+import {hasNative, native} from './native.js';
 import {now} from './now.js';
 import {processes} from './processes.js';
 import {choose, onChange, readHash, state} from './state.js';
@@ -98,6 +99,7 @@ function hideEmpty(shown) {
   const {moment, gc, python} = shown.process;
   const hasClasses = (moment?.classes.length ?? 0) > 0;
   byId('s3').hidden = !hasArenas(shown);
+  byId('native-section').hidden = !hasNative(shown);
   byId('classes-part').hidden = !hasClasses;
   byId('collector-part').hidden = python === null;
   byId('s4').hidden = !hasClasses && gc.length === 0;
@@ -110,7 +112,7 @@ function render() {
   applyTheme();
   if (process === undefined) {
     byId('say').textContent = 'No process introduced itself.';
-    for (const id of ['s2', 's3', 's4', 's5', 's6', 's7'])
+    for (const id of ['s2', 's3', 'native-section', 's4', 's5', 's6', 's7'])
       byId(id).hidden = true;
     return;
   }
@@ -126,6 +128,7 @@ function render() {
   }))
     if (plot !== null)
       plots[name] = plot;
+  native(shown);
   classes(shown);
   collector(shown);
   types(shown);

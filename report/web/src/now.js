@@ -2,8 +2,8 @@
  * now.js - RSS at the moment as one bar, a length for each layer
  */
 import {byId, fill, h} from './dom.js';
-import {bytes, inScale, scaleOf, share} from './format.js';
-import {notMeasured, totalsAt} from './layers.js';
+import {bytes, inScale, scaleOf, several, share} from './format.js';
+import {notKnown, totalsAt} from './layers.js';
 import {choose, state} from './state.js';
 import {font, swatch} from './theme.js';
 import {word} from './words.js';
@@ -135,10 +135,38 @@ function underneath(pieces, width, scale) {
 }
 
 /** @param {string[]} gaps */
-function notMeasuredLine(gaps) {
+function notKnownLine(gaps) {
   return gaps.length > 0 && h('p', {class: 'also'},
-    'Not measured by this version, and so part of the unexplained: ',
+    'Not known at this census: ',
     gaps.flatMap((gap, i) => [i === 0 ? null : ', ', h('code', null, gap)]),
+    gaps.includes('python_never_returned') ? '. The free lists changed while ' +
+      'they were read, or are not those of a release; what they keep counts ' +
+      'as live.' : '.');
+}
+
+/**
+ * Why a limit may be reached though RSS is below it.
+ *
+ * @param {Shown} shown
+ */
+function cgroupLine({process}) {
+  const cgroup = process.moment?.cgroup;
+  if (!cgroup || cgroup.current === null)
+    return null;
+  /** @type {[string, number | null][]} */
+  const shares = [
+    ['programs’ own memory', cgroup.anon], ['page cache', cgroup.file],
+    ['shared memory', cgroup.shmem], ['the kernel', cgroup.kernel],
+  ];
+  const known = shares.filter(([, n]) => n !== null)
+    .map(([name, n]) => `${name} ${bytes(n)}`);
+  const limit = cgroup.max === null ? ', no limit is visible'
+    : ` of ${bytes(cgroup.max)}`;
+  return h('p', {class: 'also'}, 'Its ', word('cgroup'),
+    ` uses ${bytes(cgroup.current)}${limit}: ${known.join(', ')}` +
+    (cgroup.others === null ? ''
+      : `; ${bytes(cgroup.others)} are other processes’`) +
+    (cgroup.oom_kills ? `; ${several(cgroup.oom_kills, 'OOM kill')}` : '') +
     '.');
 }
 
@@ -161,5 +189,5 @@ export function now(shown) {
         `in ${scale.unit}`)),
     brackets(shown, pieces, host.clientWidth), stack(pieces),
     underneath(pieces, host.clientWidth, scale),
-    notMeasuredLine(notMeasured(recording)));
+    notKnownLine(notKnown(recording, process, shown.at)), cgroupLine(shown));
 }

@@ -39,7 +39,7 @@ function figures(shown) {
     item(`age of the ${recording.moment} census`, duration(age),
       moment ? `${moment.kind} census at ${clock(moment.t_us, 3)}` +
         (age === null ? '; the process lives on' : ', before it ended') : ''),
-    item([word('torn'), ' pools'], count(moment?.torn),
+    item([word('torn'), ' pools, heaps'], count(moment?.torn),
       moment?.torn === 0 ? 'each was read whole' : ''),
     item(word('skew'), bytes(moment?.skew_bytes),
       'how far RSS moved while it was read'),
@@ -90,8 +90,11 @@ function limits(shown) {
     process.collections.of > 0 && h('li', null, 'The lane of collections ' +
       'leaves out generation 0, and keeps the longest pause where several ' +
       'fall on one spot.'),
-    process.python !== null && h('li', null, 'At watch level objects have ' +
-      'types, not lines: what made a block is not known.'),
+    process.level === 'inspect' && h('li', null, 'Nothing was preloaded: ' +
+      'what happened between two censuses, the calls of malloc, and who made ' +
+      'a mapping are not known.'),
+    process.python !== null && h('li', null, `At ${process.level} level ` +
+      'objects have types, not lines: what made a block is not known.'),
     !recording.sealed && h('li', null, 'The recording is still being ' +
       'written, or its collector was killed: this is what it had by then.'),
     others.map(({t_us: t, text, kind}) =>

@@ -3,6 +3,7 @@
  */
 import {byId, fill, h} from './dom.js';
 import {bytesData, countData, times} from './format.js';
+import {kept} from './kept.js';
 import {bar, table} from './table.js';
 import {word} from './words.js';
 
@@ -72,7 +73,8 @@ export function types(shown) {
   const moment = shown.process.moment;
   if (!moment?.types) {
     fill(host, h('p', {class: 'mut'},
-      'No census of this process reads its types.'));
+      'No census of this process reads its types.'),
+    ...(moment ? kept(moment) : []));
     return;
   }
   const rest = (moment.other_types ?? []).map((row) =>
@@ -90,5 +92,5 @@ export function types(shown) {
       `${shown.when(moment.types_t_us ?? 0)}: this table is of then. `,
     'Bytes are those of small objects, in arenas; what an object keeps in ' +
     'malloc is not in them. (raw) is a block that is no object: a table, a ' +
-    'buffer, a key.'));
+    'buffer, a key.'), ...kept(moment));
 }

@@ -24,8 +24,8 @@ const KINDS = {
   'never-returned-int': {paint: 'never', iso: 'never', section: 's2'},
   'never-returned-float': {paint: 'never', iso: 'never', section: 's2'},
   'free-lists': {paint: 'never', iso: 'never', section: 's2'},
-  'heap-trimmable': {paint: 'nfree', iso: 'nfree', section: 's2'},
-  'heap-page-pinned': {paint: 'nfree', iso: 'nfree', section: 's2'},
+  'heap-trimmable': {paint: 'nfree', section: 'native-section'},
+  'heap-page-pinned': {paint: 'nfree', section: 'native-section'},
   'not-enough-evidence': {paint: 'hatch', iso: 'unexplained', section: 's2'},
   'nothing-held': {paint: 'native'},
 };

@@ -12,8 +12,9 @@ export const WORDS = {
     'the unexplained: live objects, code, files, stacks, overheads.',
   'held': 'Resident bytes that no live block uses: holes, free pools, what ' +
     'is never returned and what malloc keeps free.',
-  'unexplained': 'Pages whose cause this version cannot prove. A set of ' +
-    'pages, never a difference.',
+  'unexplained': 'Pages whose cause nobody can prove: mapped by a system ' +
+    'call of the program’s own, or before residue was there; the rest of a ' +
+    'heap that changed while it was read. A set of pages, never a difference.',
   'RSS': 'Resident set size: the bytes of all pages of the process that are ' +
     'in memory now.',
   'arena': 'What CPython takes from the system and gives back as one piece: ' +
@@ -37,12 +38,20 @@ export const WORDS = {
   'split': 'Held bytes of the other arenas, shared out by live bytes.',
   'leverage': 'Exclusive held bytes for each live byte of the type in those ' +
     'arenas.',
+  'trimmable': 'Resident pages of malloc’s heaps that are free as a whole: ' +
+    'malloc_trim(0) gives most of them back.',
+  'page-pinned': 'Free bytes of malloc’s heaps on pages that a live block is ' +
+    'on, too: no trimming returns them.',
+  'cached': 'Freed blocks in the threads’ caches of malloc, which wait for ' +
+    'the next request of their size.',
+  'cgroup': 'The memory control group, which a container’s limit is for: ' +
+    'all its processes, page cache, shared memory, and the kernel’s part.',
   'census': 'One reading of the heap from outside, while the program runs.',
   'tick': 'Ten times a second: RSS, and the counters.',
   'profiler': 'residue’s own pages in the process.',
   'skew': 'RSS after the census less RSS before: how much it moved meanwhile.',
-  'torn': 'Pools that changed while they were read, and could not be read ' +
-    'whole.',
+  'torn': 'Pools and heaps that changed while they were read, and could ' +
+    'not be read whole.',
   'never returned': 'What the interpreter keeps for reuse by design.',
 };
 

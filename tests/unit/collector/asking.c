@@ -35,13 +35,23 @@ asking_go_on(void *context)
 }
 
 struct census *
+asking_all(struct memory *memory, const struct census_request *request,
+           const struct census_patience *patience)
+{
+    struct view *view = view_take(memory);
+    struct census *census = census_take(memory, view, request, patience);
+    view_destroy(view);
+    return census;
+}
+
+struct census *
 asking_with_patience(const struct target *target,
                      const struct census_request *request, int questions)
 {
     struct memory *memory = target_memory(target, target->pid);
     const struct census_patience patience = {.may_go_on = asking_go_on,
                                              .context = &questions};
-    struct census *census = census_take(memory, request, &patience);
+    struct census *census = asking_all(memory, request, &patience);
     memory_destroy(memory);
     return census;
 }

@@ -17,6 +17,11 @@ struct census_request asking_request(struct census_candidate *candidates,
 /* So many questions, an int, are answered with yes. */
 bool asking_go_on(void *context);
 
+/* The view, and then the census. */
+struct census *asking_all(struct memory *memory,
+                          const struct census_request *request,
+                          const struct census_patience *patience);
+
 struct census *asking_with_patience(const struct target *target,
                                     const struct census_request *request,
                                     int questions);

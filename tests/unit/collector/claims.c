@@ -17,13 +17,22 @@ check_claim(const struct claims *claims, size_t i, uint64_t start, uint64_t end,
     check_eq(claims->claims[i].cause, cause);
 }
 
+static void
+add(struct claims *claims, uint64_t start, uint64_t end, int cause)
+{
+    claims_add(claims, (struct claim){.start = start,
+                                      .end = end,
+                                      .cause = cause,
+                                      .address = start});
+}
+
 /* ---- layers ------------------------------------------------------------ */
 
 Test(claims, an_empty_range_is_no_claim)
 {
     struct claims claims = {0};
-    claims_add(&claims, 5, 5, CAUSE_file);
-    claims_add(&claims, 6, 5, CAUSE_file);
+    add(&claims, 5, 5, CAUSE_file);
+    add(&claims, 6, 5, CAUSE_file);
     check_eq(claims.n_claims, 0);
     claims_sort(&claims);
     claims_finish(&claims);
@@ -32,10 +41,10 @@ Test(claims, an_empty_range_is_no_claim)
 Test(claims, a_layer_is_sorted_and_the_first_of_an_overlap_stays)
 {
     struct claims layer = {0};
-    claims_add(&layer, 50, 60, CAUSE_stacks);
-    claims_add(&layer, 10, 30, CAUSE_file);
-    claims_add(&layer, 20, 40, CAUSE_shmem);
-    claims_add(&layer, 22, 28, CAUSE_profiler);
+    add(&layer, 50, 60, CAUSE_stacks);
+    add(&layer, 10, 30, CAUSE_file);
+    add(&layer, 20, 40, CAUSE_shmem);
+    add(&layer, 22, 28, CAUSE_profiler);
     claims_sort(&layer);
     check_eq(layer.n_claims, 3);
     check_claim(&layer, 0, 10, 30, CAUSE_file);
@@ -48,10 +57,10 @@ Test(claims, a_higher_layer_shows_over_the_cause_it_may_cover)
 {
     struct claims claims = {0};
     struct claims layer = {0};
-    claims_add(&claims, 0, 100, CAUSE_unexplained);
-    claims_add(&claims, 100, 200, CAUSE_file);
-    claims_add(&layer, 20, 30, CAUSE_stacks);
-    claims_add(&layer, 90, 110, CAUSE_stacks);
+    add(&claims, 0, 100, CAUSE_unexplained);
+    add(&claims, 100, 200, CAUSE_file);
+    add(&layer, 20, 30, CAUSE_stacks);
+    add(&layer, 90, 110, CAUSE_stacks);
     claims_cover(&claims, &layer, CAUSE_unexplained);
     check_eq(claims.n_claims, 5);
     check_claim(&claims, 0, 0, 20, CAUSE_unexplained);
@@ -67,9 +76,9 @@ Test(claims, minus_one_covers_everything)
 {
     struct claims claims = {0};
     struct claims layer = {0};
-    claims_add(&claims, 0, 10, CAUSE_unexplained);
-    claims_add(&claims, 10, 20, CAUSE_file);
-    claims_add(&layer, 5, 15, CAUSE_profiler);
+    add(&claims, 0, 10, CAUSE_unexplained);
+    add(&claims, 10, 20, CAUSE_file);
+    add(&layer, 5, 15, CAUSE_profiler);
     claims_cover(&claims, &layer, -1);
     check_eq(claims.n_claims, 4);
     check_claim(&claims, 1, 5, 10, CAUSE_profiler);
@@ -82,8 +91,8 @@ Test(claims, where_nothing_is_mapped_a_layer_claims_nothing)
 {
     struct claims claims = {0};
     struct claims layer = {0};
-    claims_add(&claims, 10, 20, CAUSE_unexplained);
-    claims_add(&layer, 0, 100, CAUSE_stacks);
+    add(&claims, 10, 20, CAUSE_unexplained);
+    add(&layer, 0, 100, CAUSE_stacks);
     claims_cover(&claims, &layer, CAUSE_unexplained);
     check_eq(claims.n_claims, 1);
     check_claim(&claims, 0, 10, 20, CAUSE_stacks);
@@ -94,10 +103,10 @@ Test(claims, where_nothing_is_mapped_a_layer_claims_nothing)
 Test(claims, a_range_is_claimed_if_all_of_it_is)
 {
     struct claims claims = {0};
-    claims_add(&claims, 10, 20, CAUSE_unexplained);
-    claims_add(&claims, 20, 30, CAUSE_unexplained);
-    claims_add(&claims, 30, 40, CAUSE_file);
-    claims_add(&claims, 50, 60, CAUSE_unexplained);
+    add(&claims, 10, 20, CAUSE_unexplained);
+    add(&claims, 20, 30, CAUSE_unexplained);
+    add(&claims, 30, 40, CAUSE_file);
+    add(&claims, 50, 60, CAUSE_unexplained);
     check_true(claims_are(&claims, 10, 30, CAUSE_unexplained));
     check_true(claims_are(&claims, 15, 16, CAUSE_unexplained));
     check_false(claims_are(&claims, 10, 31, CAUSE_unexplained));
@@ -109,12 +118,90 @@ Test(claims, a_range_is_claimed_if_all_of_it_is)
     claims_finish(&claims);
 }
 
+Test(claims, a_reach_ends_where_another_or_nobody_claims)
+{
+    struct claims claims = {0};
+    add(&claims, 10, 20, CAUSE_unexplained);
+    add(&claims, 20, 30, CAUSE_unexplained);
+    add(&claims, 30, 40, CAUSE_file);
+    add(&claims, 50, 60, CAUSE_unexplained);
+    check_eq(claims_reach(&claims, 10, 100, CAUSE_unexplained), 30);
+    check_eq(claims_reach(&claims, 15, 25, CAUSE_unexplained), 25);
+    check_eq(claims_reach(&claims, 15, 15, CAUSE_unexplained), 15);
+    check_eq(claims_reach(&claims, 9, 100, CAUSE_unexplained), 9);
+    check_eq(claims_reach(&claims, 30, 100, CAUSE_unexplained), 30);
+    check_eq(claims_reach(&claims, 30, 100, CAUSE_file), 40);
+    check_eq(claims_reach(&claims, 50, 100, CAUSE_unexplained), 60);
+    check_eq(claims_reach(&claims, 60, 100, CAUSE_unexplained), 60);
+    claims_finish(&claims);
+    check_eq(claims_reach(&claims, 5, 9, CAUSE_file), 5);
+}
+
+Test(claims, what_is_free_begins_behind_the_last_that_is_claimed)
+{
+    struct claims claims = {0};
+    add(&claims, 10, 20, CLAIM_DEALT);
+    add(&claims, 20, 40, CAUSE_unexplained);
+    add(&claims, 40, 50, CAUSE_stacks);
+    add(&claims, 50, 90, CAUSE_unexplained);
+    check_eq(claims_free_from(&claims, 0, 100), 50);
+    check_eq(claims_free_from(&claims, 0, 40), 20);
+    check_eq(claims_free_from(&claims, 20, 40), 20);
+    check_eq(claims_free_from(&claims, 25, 40), 25);
+    check_eq(claims_free_from(&claims, 0, 45), 45);
+    check_eq(claims_free_from(&claims, 15, 18), 18);
+    check_eq(claims_free_from(&claims, 60, 100), 60);
+    check_eq(claims_free_from(&claims, 7, 7), 7);
+    claims_finish(&claims);
+}
+
 /* ---- dealing ----------------------------------------------------------- */
+
+static void
+check_proof(const struct census_proof *proof, uint64_t start, uint64_t end,
+            int cause, int kind, uint64_t address)
+{
+    check_eq(proof->start, start);
+    check_eq(proof->end, end);
+    check_eq(proof->n_bytes, end - start);
+    check_eq(proof->cause, cause);
+    check_eq(proof->proof, kind);
+    check_eq(proof->address, address);
+}
+
+Test(claims, what_is_dealt_is_proved_by_its_claim)
+{
+    struct claims claims = {0};
+    claims_add(&claims,
+               (struct claim){PAGE, 3 * PAGE, CLAIM_IMAGE, PROOF_file, 77});
+    claims_add(&claims, (struct claim){3 * PAGE, 4 * PAGE, CLAIM_DEALT, 0, 0});
+    claims_add(&claims, (struct claim){4 * PAGE, 5 * PAGE, CAUSE_stacks,
+                                       PROOF_stack, 88});
+    claims_add(&claims, (struct claim){5 * PAGE, 6 * PAGE, CAUSE_unexplained,
+                                       PROOF_file, 99});
+    struct memory_run items[] = {
+        {.start = 0, .end = 2 * PAGE, .is_file = true},
+        {.start = 2 * PAGE,          .end = 7 * PAGE        },
+    };
+    const struct memory_runs runs = {.runs = items, .n_runs = countof(items)};
+    struct census census = {.wants_proofs = true};
+    check_eq(claims_deal(&claims, &runs, &census), PAGE);
+    check_eq(census.n_proofs, 5);
+    const struct census_proof *proofs = census.proofs;
+    check_proof(&proofs[0], 0, PAGE, CAUSE_unexplained, N_PROOFS, 0);
+    check_proof(&proofs[1], PAGE, 2 * PAGE, CAUSE_file, PROOF_file, 77);
+    check_proof(&proofs[2], 2 * PAGE, 3 * PAGE, CAUSE_image_private,
+                PROOF_image, 77);
+    check_proof(&proofs[3], 4 * PAGE, 5 * PAGE, CAUSE_stacks, PROOF_stack, 88);
+    check_proof(&proofs[4], 5 * PAGE, 7 * PAGE, CAUSE_unexplained, N_PROOFS, 0);
+    free(census.proofs);
+    claims_finish(&claims);
+}
 
 Test(claims, an_images_pages_are_dealt_by_whether_they_were_copied)
 {
     struct claims claims = {0};
-    claims_add(&claims, 0, 10 * PAGE, CLAIM_IMAGE);
+    add(&claims, 0, 10 * PAGE, CLAIM_IMAGE);
     struct memory_run items[] = {
         {.start = 0,        .end = 2 * PAGE},
         {.start = 2 * PAGE, .end = 5 * PAGE},
@@ -123,23 +210,23 @@ Test(claims, an_images_pages_are_dealt_by_whether_they_were_copied)
     items[0].is_file = true;
     items[2].is_swapped = true;
     const struct memory_runs runs = {.runs = items, .n_runs = countof(items)};
-    uint64_t ledger[N_CAUSES] = {0};
-    check_eq(claims_deal(&claims, &runs, ledger), 0);
-    check_eq(ledger[CAUSE_file], 2 * PAGE);
-    check_eq(ledger[CAUSE_image_private], 3 * PAGE);
-    check_eq(ledger[CAUSE_unexplained], 0);
+    struct census census = {0};
+    check_eq(claims_deal(&claims, &runs, &census), 0);
+    check_eq(census.ledger[CAUSE_file], 2 * PAGE);
+    check_eq(census.ledger[CAUSE_image_private], 3 * PAGE);
+    check_eq(census.ledger[CAUSE_unexplained], 0);
     claims_finish(&claims);
 }
 
 Test(claims, arenas_are_left_to_their_pools)
 {
     struct claims claims = {0};
-    claims_add(&claims, 0, 4 * PAGE, CLAIM_ARENA);
+    add(&claims, 0, 4 * PAGE, CLAIM_DEALT);
     struct memory_run run = {.start = PAGE, .end = 6 * PAGE};
     const struct memory_runs runs = {.runs = &run, .n_runs = 1};
-    uint64_t ledger[N_CAUSES] = {0};
-    check_eq(claims_deal(&claims, &runs, ledger), 3 * PAGE);
-    check_eq(ledger[CAUSE_unexplained], 2 * PAGE);
+    struct census census = {0};
+    check_eq(claims_deal(&claims, &runs, &census), 3 * PAGE);
+    check_eq(census.ledger[CAUSE_unexplained], 2 * PAGE);
     claims_finish(&claims);
 }
 
@@ -155,7 +242,7 @@ struct model {
 
 static const int some_causes[] = {
     CAUSE_unexplained, CAUSE_file,  CAUSE_shmem, CAUSE_stacks,
-    CAUSE_profiler,    CLAIM_ARENA, CLAIM_IMAGE,
+    CAUSE_profiler,    CLAIM_DEALT, CLAIM_IMAGE,
 };
 
 /* A layer of ranges that do not overlap, page by page into causes too. */
@@ -170,7 +257,7 @@ random_layer(uint64_t *state, int *causes)
         const unsigned end = at + n < PAGES ? at + n : PAGES;
         const int cause =
             some_causes[check_random(state) % countof(some_causes)];
-        claims_add(&layer, (uint64_t)at * PAGE, (uint64_t)end * PAGE, cause);
+        add(&layer, (uint64_t)at * PAGE, (uint64_t)end * PAGE, cause);
         for (; at < end; at++)
             causes[at] = cause;
         at += (unsigned)check_random(state) % 4;
@@ -223,7 +310,7 @@ deal_model(const struct model *model, uint64_t ledger[N_CAUSES])
         case NOTHING:
             ledger[CAUSE_unexplained] += PAGE;
             break;
-        case CLAIM_ARENA:
+        case CLAIM_DEALT:
             arena_bytes += PAGE;
             break;
         case CLAIM_IMAGE:
@@ -266,19 +353,19 @@ Test(claims, any_layers_deal_every_page_out_once)
             claims_finish(&layer);
         }
         struct memory_runs runs = random_runs(&state, &model);
-        uint64_t ledger[N_CAUSES] = {0};
+        struct census census = {0};
         uint64_t wanted[N_CAUSES] = {0};
-        const uint64_t arena_bytes = claims_deal(&claims, &runs, ledger);
+        const uint64_t arena_bytes = claims_deal(&claims, &runs, &census);
         check_eq(arena_bytes, deal_model(&model, wanted));
         for (unsigned cause = 0; cause < N_CAUSES; cause++)
-            check_eq(ledger[cause], wanted[cause]);
+            check_eq(census.ledger[cause], wanted[cause]);
 
         uint64_t resident = 0;
         for (size_t i = 0; i < runs.n_runs; i++)
             resident += runs.runs[i].is_swapped
                             ? 0
                             : runs.runs[i].end - runs.runs[i].start;
-        check_eq(sum_of(ledger) + arena_bytes, resident);
+        check_eq(sum_of(census.ledger) + arena_bytes, resident);
         memory_runs_finish(&runs);
         claims_finish(&claims);
     }

@@ -217,6 +217,41 @@ Test(memory, a_scan_finds_what_was_written_and_nothing_else)
     memory_destroy(memory);
 }
 
+static char *stripes;
+
+enum { STRIPES = 2600 };
+
+static void
+lay_stripes(void *context)
+{
+    (void)context;
+    for (size_t i = 0; i < STRIPES; i++)
+        stripes[2 * i * MEMORY_PAGE] = 1;
+}
+
+/* However many there are, and wherever buffers are full. */
+Test(memory, a_scan_finds_each_of_many_runs_once)
+{
+    static const size_t counts[] = {
+        1,    2,    511,  512,  513,  600,  1023,
+        1024, 1025, 1500, 1536, 2047, 2049, STRIPES,
+    };
+    stripes = target_reserve((size_t)2 * STRIPES * MEMORY_PAGE, MEMORY_PAGE);
+    struct target striped = target_start(lay_stripes, NULL);
+    struct memory *memory = target_memory(&striped, 0);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        struct memory_runs runs = {0};
+        const uint64_t start = (uintptr_t)stripes;
+        const uint64_t end = start + 2 * counts[i] * MEMORY_PAGE;
+        check_true(memory_scan(memory, start, end, &runs));
+        check_runs(&runs);
+        check_eq(runs.n_runs, counts[i]);
+        memory_runs_finish(&runs);
+    }
+    memory_destroy(memory);
+    target_end(&striped);
+}
+
 Test(memory, a_scan_of_everything_is_the_kernels_rss)
 {
     struct memory *memory = target_memory(&target, 0);

@@ -13,6 +13,7 @@
 #include "include/attrs.h"
 #include "include/xalloc.h"
 #include "tests/unit/check.h"
+#include "tests/unit/collector/sql.h"
 #include "tests/unit/scratch.h"
 
 static struct scratch scratch;
@@ -50,17 +51,10 @@ static int64_t
 number(const char *sql)
 {
     sqlite3 *database;
-    sqlite3_stmt *statement = NULL;
     check_eq(sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY, NULL),
              SQLITE_OK);
     sqlite3_busy_timeout(database, 5000);
-    const int result = sqlite3_prepare_v2(database, sql, -1, &statement, NULL);
-    cr_assert(result == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(database));
-    cr_assert(sqlite3_step(statement) == SQLITE_ROW, "%s: no row", sql);
-    const int64_t is = sqlite3_column_type(statement, 0) == SQLITE_NULL
-                           ? INT64_MIN
-                           : sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
+    const int64_t is = sql_number(database, sql);
     sqlite3_close(database);
     return is;
 }
@@ -201,6 +195,7 @@ Test(recording, texts_are_copied_and_censuses_taken_over)
         .exe = text,
         .command = text,
         .python = text,
+        .level = "watch",
         .note = text,
     };
     const struct recording_moment moment = {.process = 1, .label = text};

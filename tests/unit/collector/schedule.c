@@ -82,16 +82,16 @@ Test(schedule, a_small_program_has_no_maximum_for_each_megabyte)
     check_true(ask(14 * MIB + 4096, 1000).is_due);
 }
 
-Test(schedule, types_are_left_out_before_the_census_is)
+Test(schedule, types_are_sampled_before_the_census_is_left_out)
 {
     start(10 * MIB);
-    budget_charge(&budget, BUDGET_MOST_US - 1200);
-    /* 1250 us with types and 125 us without; 10000 us a second come back. */
+    budget_charge(&budget, BUDGET_MOST_US - 2200);
+    /* 2125 us with a sample; 1250 with all types would do, had it 1250. */
     struct schedule_due due = ask(50 * MIB, 1000);
     check_true(due.is_due);
-    check_false(due.wants_types);
+    check_eq(due.types_budget_us, 0);
     schedule_came_back(&schedule);
-    budget_charge(&budget, 1200);
+    budget_charge(&budget, 2200);
     check_false(ask(90 * MIB, 1000).is_due);
     due = ask(90 * MIB, 2 * SECOND_US);
     check_true(due.is_due);
@@ -105,7 +105,27 @@ Test(schedule, before_there_is_a_cost_it_is_guessed_by_size)
     /* A GiB: 655 ms with types is over the whole budget, 65 ms is not. */
     const struct schedule_due due = ask(1024 * MIB, 2 * SECOND_US);
     check_true(due.is_due);
-    check_false(due.wants_types);
+    check_true(due.wants_types);
+    check_true(due.types_budget_us != 0);
+    check_true(due.types_budget_us < 100000);
+}
+
+Test(schedule, what_costs_more_than_all_comes_when_the_budget_is_full)
+{
+    const struct census census = {
+        .rss_bytes = 50 * 1024 * MIB,
+        .cpu_us = 3 * SECOND_US,
+        .ledger_cpu_us = 3 * SECOND_US,
+    };
+    ask(census.rss_bytes, 0);
+    schedule_came_back(&schedule);
+    schedule_learn(&schedule, &census);
+    check_true(ask(census.rss_bytes, SECOND_US).is_due);
+    schedule_came_back(&schedule);
+    budget_charge(&budget, census.cpu_us);
+    /* 3 s at 1 % are five minutes. */
+    check_false(ask(census.rss_bytes, 299 * SECOND_US).is_due);
+    check_true(ask(census.rss_bytes, 302 * SECOND_US).is_due);
 }
 
 Test(schedule, after_an_end_there_is_silence)
@@ -124,4 +144,25 @@ Test(schedule, another_image_starts_from_nothing)
     const struct schedule_due due = ask(20 * MIB, 3 * SECOND_US + 1);
     check_true(due.is_due);
     check_eq(due.kind, CENSUS_peak);
+}
+
+Test(schedule, doubt_that_is_new_is_worth_another_look)
+{
+    struct census census = {
+        .kind = CENSUS_periodic,
+        .is_read = true,
+        .is_whole = true,
+        .rss_bytes = 200 * MIB,
+    };
+    census.ledger[CAUSE_unexplained] = 10 * MIB;
+    check_true(schedule_wants_another(&census, 0, 0));
+    check_true(schedule_wants_another(&census, 8 * MIB, 3));
+    check_false(schedule_wants_another(&census, 10 * MIB, 0));
+    check_false(schedule_wants_another(&census, 9 * MIB + 1, 0));
+    check_false(schedule_wants_another(&census, 0, 6));
+    census.ledger_cpu_us = SECOND_US;
+    check_false(schedule_wants_another(&census, 0, 0));
+    census.ledger_cpu_us = 0;
+    census.kind = CENSUS_end;
+    check_false(schedule_wants_another(&census, 0, 0));
 }

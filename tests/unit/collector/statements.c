@@ -6,8 +6,7 @@
 #include "include/attrs.h"
 #include "include/xalloc.h"
 #include "tests/unit/check.h"
-
-#define NULL_NUMBER INT64_MIN
+#include "tests/unit/collector/sql.h"
 
 static sqlite3 *database;
 static struct statements *statements;
@@ -15,9 +14,7 @@ static struct statements *statements;
 static void
 run(const char *sql)
 {
-    char *why = NULL;
-    const int result = sqlite3_exec(database, sql, NULL, NULL, &why);
-    cr_assert(result == SQLITE_OK, "%s: %s", sql, why);
+    sql_run(database, sql);
 }
 
 static void
@@ -39,19 +36,10 @@ clean_up(void)
 
 TestSuite(statements, .init = set_up, .fini = clean_up, .timeout = 30);
 
-/* The first column of the first row; NULL_NUMBER: it is null. */
 static int64_t
 number(const char *sql)
 {
-    sqlite3_stmt *statement = NULL;
-    const int result = sqlite3_prepare_v2(database, sql, -1, &statement, NULL);
-    cr_assert(result == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(database));
-    check_eq(sqlite3_step(statement), SQLITE_ROW);
-    const int64_t is = sqlite3_column_type(statement, 0) == SQLITE_NULL
-                           ? NULL_NUMBER
-                           : sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return is;
+    return sql_number(database, sql);
 }
 
 static void
@@ -108,8 +96,10 @@ Test(statements, without_the_schema_there_are_none)
 Test(statements, every_view_can_be_read)
 {
     static const char *const views[] = {
-        "v_processes", "v_censuses", "v_ledger",      "v_classes",  "v_arenas",
-        "v_types",     "v_gc",       "v_collections", "v_timeline",
+        "v_processes",      "v_censuses", "v_ledger",      "v_classes",
+        "v_arenas",         "v_types",    "v_heaps",       "v_mappings",
+        "v_pages",          "v_gc",       "v_collections", "v_timeline",
+        "v_never_returned",
     };
     char sql[64];
     for (size_t i = 0; i < countof(views); i++) {
@@ -142,6 +132,9 @@ moment_of(int64_t process)
         .deaths = 3,
         .live_blocks = -4, /* more deaths than births were seen */
         .live_bytes = -5,
+        .collector_rss_bytes = 200,
+        .cgroup = {201, CGROUP_UNKNOWN, 203, 204, 205, 206, 207},
+        .cgroup_others = 208,
     };
 }
 
@@ -155,6 +148,7 @@ telling_census(void)
     census->swap_bytes = 103;
     census->in_swap_bytes = 104;
     census->anon_huge_bytes = 105;
+    census->hugetlb_bytes = 110;
     census->n_torn = 106;
     census->has_types = true;
     census->cpu_us = 107;
@@ -178,27 +172,28 @@ Test(statements, a_census_is_written_column_by_column)
         const char *column;
         int64_t is;
     } wanted[] = {
-        {"id",              1          },
-        {"process",         3          },
-        {"t_us",            77         },
-        {"ordinal",         NULL_NUMBER},
-        {"rss_bytes",       101        },
-        {"skew_bytes",      -102       },
-        {"vm_hwm_bytes",    1          },
-        {"swap_bytes",      103        },
-        {"in_swap_bytes",   104        },
-        {"anon_huge_bytes", 105        },
-        {"torn",            106        },
-        {"has_types",       1          },
-        {"has_low_types",   0          },
-        {"cpu_us",          107        },
-        {"took_us",         108        },
-        {"read_bytes",      109        },
-        {"births",          2          },
-        {"deaths",          3          },
-        {"live_blocks",     -4         },
-        {"live_bytes",      -5         },
-        {"arenas",          0          },
+        {"id",              1       },
+        {"process",         3       },
+        {"t_us",            77      },
+        {"ordinal",         SQL_NULL},
+        {"rss_bytes",       101     },
+        {"skew_bytes",      -102    },
+        {"vm_hwm_bytes",    1       },
+        {"swap_bytes",      103     },
+        {"in_swap_bytes",   104     },
+        {"anon_huge_bytes", 105     },
+        {"hugetlb_bytes",   110     },
+        {"torn",            106     },
+        {"has_types",       1       },
+        {"has_low_types",   0       },
+        {"cpu_us",          107     },
+        {"took_us",         108     },
+        {"read_bytes",      109     },
+        {"births",          2       },
+        {"deaths",          3       },
+        {"live_blocks",     -4      },
+        {"live_bytes",      -5      },
+        {"arenas",          0       },
     };
     char sql[64];
     for (size_t i = 0; i < countof(wanted); i++) {
@@ -208,8 +203,8 @@ Test(statements, a_census_is_written_column_by_column)
     }
     for (unsigned i = 0; i < N_CAUSES; i++) {
         snprintf(sql, sizeof(sql), "SELECT %s FROM census", causes[i]);
-        cr_assert(number(sql) == (i == CAUSE_native_live ? NULL_NUMBER
-                                                         : 1000 + (int64_t)i),
+        cr_assert(number(sql) ==
+                      (i == CAUSE_native_live ? SQL_NULL : 1000 + (int64_t)i),
                   "%s is %lld", causes[i], (long long)number(sql));
     }
     check_word("SELECT kind FROM census", "mark");
@@ -217,6 +212,34 @@ Test(statements, a_census_is_written_column_by_column)
     check_eq(number("SELECT count(*) FROM v_ledger"), N_CAUSES);
     check_eq(number("SELECT bytes FROM v_ledger WHERE cause = 'shmem'"),
              1000 + CAUSE_shmem);
+}
+
+Test(statements, a_census_has_what_its_cgroup_said)
+{
+    static const struct {
+        const char *column;
+        int64_t is;
+    } wanted[] = {
+        {"collector_rss_bytes", 200     },
+        {"cgroup_current",      201     },
+        {"cgroup_max",          SQL_NULL},
+        {"cgroup_oom_kills",    203     },
+        {"cgroup_anon",         204     },
+        {"cgroup_file",         205     },
+        {"cgroup_shmem",        206     },
+        {"cgroup_kernel",       207     },
+        {"cgroup_others",       208     },
+    };
+    const struct recording_moment moment = moment_of(3);
+    struct census *census = telling_census();
+    check_true(statements_census(statements, &moment, census, 77));
+    census_destroy(census);
+    char sql[64];
+    for (size_t i = 0; i < countof(wanted); i++) {
+        snprintf(sql, sizeof(sql), "SELECT %s FROM census", wanted[i].column);
+        cr_assert(number(sql) == wanted[i].is, "%s is %lld", wanted[i].column,
+                  (long long)number(sql));
+    }
 }
 
 Test(statements, every_kind_of_census_has_its_word)
@@ -301,12 +324,13 @@ Test(statements, arenas_are_summed_up_beside_their_rows)
     check_eq(number("SELECT held_bytes FROM v_arenas WHERE address = 8192"),
              10);
     check_eq(number("SELECT held_bytes FROM v_arenas WHERE address = 12288"),
-             NULL_NUMBER);
+             SQL_NULL);
 }
 
 Test(statements, classes_and_types_have_rows_of_their_own)
 {
     struct census *census = census_with_arenas();
+    census->has_types = true;
     const struct recording_moment moment = moment_of(1);
     check_true(statements_census(statements, &moment, census, 0));
     census_destroy(census);
@@ -335,19 +359,24 @@ Test(statements, what_is_unknown_is_null_and_never_zero)
         .exit_status = RECORDING_UNKNOWN,
         .vm_hwm_bytes = RECORDING_UNKNOWN,
         .live_blocks = -1, /* is known */
+        .oom_kills = RECORDING_UNKNOWN,
+        .shares_cgroup = RECORDING_UNKNOWN,
+        .live_bytes = RECORDING_NOT_COUNTED,
+        .level = "inspect",
     };
     check_true(statements_process(statements, &process));
-    static const char *const nulls[] = {"ns_pid",      "parent",       "end_us",
-                                        "exit_status", "vm_hwm_bytes", "exe",
-                                        "command",     "python",       "note"};
+    static const char *const nulls[] = {
+        "ns_pid",       "parent",    "end_us",        "exit_status",
+        "vm_hwm_bytes", "exe",       "command",       "python",
+        "note",         "oom_kills", "shares_cgroup", "live_bytes"};
     char sql[64];
     for (size_t i = 0; i < countof(nulls); i++) {
         snprintf(sql, sizeof(sql), "SELECT %s FROM process", nulls[i]);
-        cr_assert(number(sql) == NULL_NUMBER, "%s is not null", nulls[i]);
+        cr_assert(number(sql) == SQL_NULL, "%s is not null", nulls[i]);
     }
     check_eq(number("SELECT live_blocks FROM process"), -1);
     check_eq(number("SELECT ppid FROM process"), 0);
-    check_word("SELECT level FROM process", "watch");
+    check_word("SELECT level FROM process", "inspect");
 }
 
 Test(statements, a_process_row_is_written_column_by_column)
@@ -362,6 +391,7 @@ Test(statements, a_process_row_is_written_column_by_column)
         .command = "command",
         .python = "python",
         .note = "note",
+        .level = "level",
         .start_us = 6,
         .end_us = 7,
         .exit_status = 8,
@@ -405,13 +435,13 @@ Test(statements, a_process_row_is_written_column_by_column)
         cr_assert(number(sql) == (int64_t)i + 1, "%s is %lld", columns[i],
                   (long long)number(sql));
     }
-    check_word("SELECT exe || command || python || note FROM process",
-               "execommandpythonnote");
+    check_word("SELECT exe || command || python || level || note FROM process",
+               "execommandpythonlevelnote");
 }
 
 Test(statements, the_last_row_of_a_process_is_the_one)
 {
-    struct recording_process process = {.id = 1, .births = 5};
+    struct recording_process process = {.id = 1, .level = "watch", .births = 5};
     check_true(statements_process(statements, &process));
     process.births = 6;
     check_true(statements_process(statements, &process));
@@ -478,6 +508,7 @@ tick(unsigned tier, int64_t process, int64_t at)
         .rss = {1,  2,  3 },
         .live = {-1, -2, -3},
         .arenas = {4,  5,  6 },
+        .cgroup = {7,  8,  9 },
     };
     check_true(statements_tick(statements, &row));
 }
@@ -497,6 +528,9 @@ Test(statements, a_tick_is_written_column_by_column)
         check_eq(tier_number(tier, "slot"), 5);
         check_eq(tier_number(tier, "process"), 9);
         check_eq(tier_number(tier, "t_us"), 5 * tiers[tier].period_us + 17);
+        check_eq(tier_number(tier, "cgroup_min || cgroup_max || cgroup_last"
+                                   " = '789'"),
+                 1);
         check_eq(tier_number(tier, "rss_min || rss_max || rss_last = '123'"),
                  1);
         check_eq(tier_number(tier, "live_last"), -3);

@@ -11,7 +11,7 @@ static void
 add(int64_t t_us, int64_t rss)
 {
     const struct timeline_values values = {
-        .rss = rss, .live = -rss, .arenas = rss / 2};
+        .rss = rss, .live = -rss, .arenas = rss / 2, .cgroup = rss * 3};
     timeline_add(&timeline, t_us, &values, done, is_done);
 }
 
@@ -44,6 +44,9 @@ Test(timeline, a_second_keeps_least_greatest_and_last)
     check_eq(done[1].greatest.live, -20);
     check_eq(done[1].least.arenas, 10);
     check_eq(done[1].greatest.arenas, 45);
+    check_eq(done[1].least.cgroup, 60);
+    check_eq(done[1].greatest.cgroup, 270);
+    check_eq(done[1].last.cgroup, 90);
 }
 
 Test(timeline, every_tick_is_in_one_row_of_each_tier)

@@ -7,6 +7,7 @@
 #include "collector/census/census.h"
 #include "include/attrs.h"
 #include "tests/unit/check.h"
+#include "tests/unit/collector/asking.h"
 #include "tests/unit/collector/interpreter.h"
 #include "tests/unit/collector/target.h"
 
@@ -106,7 +107,7 @@ take(const struct target *target)
     };
     const struct census_patience patience = {.may_go_on = yes};
     struct memory *memory = target_memory(target, target->pid);
-    struct census *census = census_take(memory, &request, &patience);
+    struct census *census = asking_all(memory, &request, &patience);
     memory_destroy(memory);
     check_true(census->is_read && census->is_whole);
     return census;

@@ -352,6 +352,19 @@ Test(query, collections_counters_and_events_are_read)
     check_text(events[0].text, "text");
     check_eq(events[0].process, QUERY_UNKNOWN);
     query_free_events(events, n);
+    check_false(query_has_event(query, 1, "mark")); /* it is nobody's */
+    check_false(query_has_event(query, 1, "oom-kill"));
+    query_close(query);
+}
+
+Test(query, an_event_is_of_its_kind_and_its_process)
+{
+    recording_put_event(recorded.recording, 2, "oom-kill", "text");
+    recorded_seal(&recorded);
+    struct query *query = open_at(NULL);
+    check_true(query_has_event(query, 2, "oom-kill"));
+    check_false(query_has_event(query, 2, "oom"));
+    check_false(query_has_event(query, 1, "oom-kill"));
     query_close(query);
 }
 
@@ -363,7 +376,8 @@ put_tick(unsigned tier, int64_t t_us)
                                                .process = 1,
                                                .t_us = t_us,
                                                .n = 1,
-                                               .rss = {t_us, t_us, t_us},
+                                               .rss = {t_us, t_us, t_us    },
+                                               .cgroup = {-1,   1,    t_us + 1},
     });
 }
 
@@ -386,7 +400,12 @@ Test(query, the_finest_ticks_of_each_part_make_the_timeline)
     check_eq(ticks[0].t_us, 0);
     check_eq(ticks[5].t_us, 50 * second);
     check_eq(ticks[45].t_us, 90 * second);
+    check_eq(ticks[45].cgroup_last, 90 * second + 1);
     free(ticks);
+    const struct query_tick last = query_last_tick(query, 1);
+    check_eq(last.t_us, 999 * second / 10);
+    check_eq(last.cgroup_last, 999 * second / 10 + 1);
+    check_eq(query_last_tick(query, 2).t_us, QUERY_UNKNOWN);
     query_close(query);
 }
 
@@ -464,8 +483,8 @@ Test(query, another_programs_database_is_no_recording)
 Test(query, another_version_is_refused)
 {
     recorded_seal(&recorded);
-    patch(60, "\0\0\0\2", 4);
-    check_complaint(recorded.path, "version 2", false);
+    patch(60, "\0\0\1\0", 4);
+    check_complaint(recorded.path, "version 256", false);
     patch(60, "\0\0\0\0", 4);
     check_complaint(recorded.path, "version 0", false);
 }

@@ -36,9 +36,12 @@ recorded_process(struct recorded *recorded, int64_t id, const char *exe)
                               .exe = exe,
                               .command = "[\"a\",\"b\"]",
                               .python = "3.11.7",
+                              .level = "watch",
                               .end_us = RECORDING_UNKNOWN,
                               .exit_status = RECORDING_UNKNOWN,
                               .vm_hwm_bytes = RECORDING_UNKNOWN,
+                              .oom_kills = RECORDING_UNKNOWN,
+                              .shares_cgroup = RECORDING_UNKNOWN,
                           });
 }
 
@@ -76,6 +79,23 @@ add_arena(struct census *census, uint64_t pinned_held)
     census->n_arenas = 1;
 }
 
+static struct recording_moment
+moment_of(const struct recorded_census *wanted)
+{
+    static const struct cgroup_usage unknown = {
+        CGROUP_UNKNOWN, CGROUP_UNKNOWN, CGROUP_UNKNOWN, CGROUP_UNKNOWN,
+        CGROUP_UNKNOWN, CGROUP_UNKNOWN, CGROUP_UNKNOWN,
+    };
+    return (struct recording_moment){
+        .process = wanted->process,
+        .vm_hwm_bytes = RECORDING_UNKNOWN,
+        .label = wanted->label,
+        .collector_rss_bytes = RECORDING_UNKNOWN,
+        .cgroup = wanted->cgroup == NULL ? unknown : *wanted->cgroup,
+        .cgroup_others = RECORDING_UNKNOWN,
+    };
+}
+
 int64_t
 recorded_census(struct recorded *recorded, const struct recorded_census *wanted)
 {
@@ -97,13 +117,8 @@ recorded_census(struct recorded *recorded, const struct recorded_census *wanted)
         add_arena(census, wanted->pinned_held);
     const int64_t t_us =
         (int64_t)recording_us(recorded->recording, census->started_us * 1000);
-    recording_put_census(recorded->recording,
-                         &(struct recording_moment){
-                             .process = wanted->process,
-                             .vm_hwm_bytes = RECORDING_UNKNOWN,
-                             .label = wanted->label,
-                         },
-                         census);
+    const struct recording_moment moment = moment_of(wanted);
+    recording_put_census(recorded->recording, &moment, census);
     return t_us;
 }
 

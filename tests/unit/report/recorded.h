@@ -33,6 +33,7 @@ struct recorded_census {
     uint64_t ledger[N_CAUSES]; /* the rest of RSS is put into `file` */
     const char *type;          /* its only one; NULL: no types */
     uint64_t pinned_held;      /* of its only arena, which is pinned; 0: none */
+    const struct cgroup_usage *cgroup; /* NULL: unknown */
 };
 
 /* Returns the census' own time, in microseconds of the recording. */

@@ -2,67 +2,14 @@
  * The rules of the verdict, each on facts made for it: where it speaks, and
  * where it is silent.
  */
+#include "report/verdict/rules.h"
+
 #include <stdlib.h>
 
 #include "include/attrs.h"
-#include "report/verdict/verdict.h"
+#include "include/xalloc.h"
 #include "tests/unit/check.h"
-
-#define MIB ((int64_t)1024 * 1024)
-#define SECOND_US ((int64_t)1000000)
-
-static void
-drop(struct finding *finding)
-{
-    free(finding->owner);
-    free(finding->sentence);
-    free(finding->evidence);
-    free(finding->action);
-}
-
-/* What the rule of that id says; its id is NULL if it is silent. */
-static struct finding
-ask(const struct facts *facts, const char *id)
-{
-    struct finding said = {0};
-    for (size_t i = 0; i < verdict_n_rules; i++) {
-        struct finding finding = {0};
-        if (!verdict_rules[i](facts, &finding))
-            continue;
-        cr_assert(finding.sentence != NULL && finding.evidence != NULL &&
-                      finding.action != NULL && finding.confidence != NULL,
-                  "%s does not say all", finding.id);
-        if (strcmp(finding.id, id) == 0)
-            said = finding;
-        else
-            drop(&finding);
-    }
-    return said;
-}
-
-static bool
-fires(const struct facts *facts, const char *id)
-{
-    struct finding finding = ask(facts, id);
-    const bool is_said = finding.id != NULL;
-    drop(&finding);
-    return is_said;
-}
-
-/* A census in which every figure is known. */
-static struct query_census
-census_at(int64_t t_us, int64_t rss)
-{
-    struct query_census census = {
-        .id = 1, .t_us = t_us, .kind = "end", .rss_bytes = rss};
-    return census;
-}
-
-static struct facts
-facts_of(struct query_census census)
-{
-    return (struct facts){.census = census};
-}
+#include "tests/unit/report/asking.h"
 
 /* ---- what a finding must be worth -------------------------------------- */
 
@@ -90,6 +37,93 @@ Test(rules, held_in_all_is_what_no_live_block_uses)
              (1 << CAUSE_python_holes) + (1 << CAUSE_python_free_pools));
 }
 
+/* ---- cgroup-killed ----------------------------------------------------- */
+
+static const struct query_process killed = {
+    .end_us = 3 * SECOND_US,
+    .exit_status = 137,
+    .oom_kills = 4,
+};
+
+/* A second after its last census, and a tenth after its last tick. */
+static struct facts
+killed_facts(const struct query_process *process)
+{
+    struct facts facts = facts_of(census_at(2 * SECOND_US, 150 * MIB));
+    facts.process = process;
+    facts.was_oom_killed = true;
+    facts.census.cgroup = (struct query_cgroup){
+        .current = 180 * MIB,
+        .max = 200 * MIB,
+        .oom_kills = 3,
+        .anon = 160 * MIB,
+        .file = 10 * MIB,
+        .shmem = 7 * MIB,
+        .kernel = 3 * MIB,
+        .others = 20 * MIB,
+    };
+    facts.last_tick = (struct query_tick){
+        .t_us = 3 * SECOND_US - SECOND_US / 10,
+        .rss_last = 170 * MIB,
+        .cgroup_last = 199 * MIB,
+    };
+    return facts;
+}
+
+Test(rules, who_was_ended_by_the_oom_killer_is_told_with_the_last_census)
+{
+    struct facts facts = killed_facts(&killed);
+    struct finding finding = ask(&facts, "cgroup-killed");
+    cr_assert_not_null(finding.id);
+    check_eq(finding.bytes, 170 * MIB);
+    check_text(finding.confidence, "high");
+    check_says(finding.sentence, "200.0 MiB");
+    check_says(finding.evidence, "SIGKILL");
+    check_says(finding.evidence, "risen to 4");
+    check_says(finding.evidence, "census, 1.0 s before, found RSS 150.0 MiB");
+    check_says(finding.evidence, "180.0 MiB used by the cgroup");
+    check_says(finding.evidence, "other processes 20.0 MiB");
+    check_says(finding.evidence, "page cache 10.0 MiB");
+    check_says(finding.evidence, "shared memory 7.0 MiB");
+    check_says(finding.evidence, "the kernel 3.0 MiB");
+    check_says(finding.evidence, "tick, 100 ms before, found RSS 170.0 MiB");
+    check_says(finding.evidence, "199.0 MiB used");
+    drop(&finding);
+    facts.was_oom_killed = false;
+    check_false(fires(&facts, "cgroup-killed"));
+}
+
+Test(rules, an_end_that_nobody_told_is_less_sure)
+{
+    struct query_process process = killed;
+    process.exit_status = QUERY_UNKNOWN;
+    struct facts facts = killed_facts(&process);
+    struct finding finding = ask(&facts, "cgroup-killed");
+    check_text(finding.confidence, "medium");
+    cr_assert_null(strstr(finding.evidence, "SIGKILL"));
+    drop(&finding);
+}
+
+Test(rules, a_kill_is_told_where_little_else_is_known)
+{
+    struct facts facts = killed_facts(&killed);
+    facts.census.cgroup.max = QUERY_UNKNOWN;
+    facts.census.cgroup.others = QUERY_UNKNOWN;
+    facts.last_tick.t_us = QUERY_UNKNOWN;
+    facts.last_tick.rss_last = QUERY_UNKNOWN;
+    struct finding finding = ask(&facts, "cgroup-killed");
+    check_says(finding.sentence, "no limit");
+    cr_assert_null(strstr(finding.evidence, "other processes"));
+    cr_assert_null(strstr(finding.evidence, "tick"));
+    check_eq(finding.bytes, 150 * MIB);
+    drop(&finding);
+    facts.census = (struct query_census){0};
+    finding = ask(&facts, "cgroup-killed");
+    check_says(finding.sentence, "before a census");
+    check_eq(finding.bytes, 0);
+    drop(&finding);
+}
+
 /* ---- arena-pinning ----------------------------------------------------- */
 
 static struct facts
@@ -103,6 +137,37 @@ pinned(void)
     facts.census.pinned_blocks = 1234;
     facts.census.pinned_live = MIB;
     return facts;
+}
+
+Test(rules, one_look_names_who_sits_in_low_arenas_and_doubts)
+{
+    struct query_type sitters[] = {
+        {.name = xstrdup("float"), .count = 50, .held_split = 60 * MIB},
+        {.name = xstrdup("str"),   .count = 90, .held_split = 10 * MIB},
+    };
+    const struct query_process process = {.pid = 4711};
+    struct facts facts = facts_of(census_at(5 * SECOND_US, 100 * MIB));
+    facts.process = &process;
+    check_false(fires(&facts, "arena-pinning"));
+    facts.low = (struct query_low){
+        .arenas = 70, .held = 70 * MIB, .resident = 71 * MIB, .holes = MIB};
+    facts.sitters = sitters;
+    facts.n_sitters = countof(sitters);
+    facts.census.ledger[CAUSE_python_holes] = 3 * MIB;
+
+    struct finding finding = ask(&facts, "arena-pinning");
+    check_text(finding.owner, "float");
+    check_text(finding.confidence, "low");
+    check_eq(finding.bytes, 70 * MIB);
+    check_eq(finding.returns_bytes, 71 * MIB);
+    cr_assert_not_null(strstr(finding.sentence, "cannot tell"));
+    cr_assert_not_null(strstr(finding.action, "inspect --every 10s 4711"));
+    drop(&finding);
+    finding = ask(&facts, "pool-holes"); /* not the same bytes again */
+    check_eq(finding.bytes, 2 * MIB);
+    drop(&finding);
+    free(sitters[0].name);
+    free(sitters[1].name);
 }
 
 Test(rules, pinning_is_said_where_an_arena_is_pinned)
@@ -197,194 +262,6 @@ Test(rules, holes_are_said_where_no_pin_explains_them)
     check_false(fires(&facts, "pool-holes"));
 }
 
-/* ---- growth ------------------------------------------------------------ */
-
-enum { MOST_CENSUSES = 400 };
-
-static struct query_census censuses[MOST_CENSUSES];
-
-/* n censuses over a span; load gives the live bytes at a part of it. */
-static struct facts
-course(size_t n, int64_t span_us, int64_t (*load)(size_t i, size_t n))
-{
-    for (size_t i = 0; i < n; i++) {
-        censuses[i] = census_at(
-            SECOND_US + (n == 1 ? 0 : (int64_t)i * span_us / (int64_t)(n - 1)),
-            0);
-        censuses[i].ledger[CAUSE_python_live] = load(i, n);
-        censuses[i].rss_bytes = 10 * MIB + load(i, n);
-    }
-    struct facts facts = facts_of(censuses[n - 1]);
-    facts.censuses = censuses;
-    facts.n_censuses = n;
-    return facts;
-}
-
-static int64_t
-linear(size_t i, size_t n)
-{
-    return (int64_t)(100 * MIB * (int64_t)i / (int64_t)n);
-}
-
-Test(rules, steady_growth_is_said)
-{
-    struct query_type types[] = {
-        {.name = "dict", .bytes = 50 * MIB}
-    };
-    struct facts facts = course(100, 60 * SECOND_US, linear);
-    facts.types = types;
-    facts.n_types = 1;
-    struct finding finding = ask(&facts, "python-growth");
-    cr_assert_not_null(finding.id);
-    check_eq(finding.bytes, 75 * MIB);
-    check_text(finding.owner, "dict");
-    cr_assert_not_null(strstr(finding.sentence, "75.0 MiB"));
-    drop(&finding);
-}
-
-Test(rules, growth_needs_eight_censuses_over_half_a_minute)
-{
-    struct facts facts = course(8, 30 * SECOND_US, linear);
-    check_true(fires(&facts, "python-growth"));
-    facts = course(7, 300 * SECOND_US, linear);
-    check_false(fires(&facts, "python-growth"));
-    facts = course(400, 30 * SECOND_US - 1, linear);
-    check_false(fires(&facts, "python-growth"));
-    facts = course(1, 0, linear);
-    check_false(fires(&facts, "python-growth"));
-    facts.n_censuses = 0;
-    check_false(fires(&facts, "python-growth"));
-}
-
-static int64_t
-saw_tooth(size_t i, size_t n)
-{
-    (void)n;
-    return 20 * MIB + (int64_t)(i % 25) * 3 * MIB;
-}
-
-static int64_t
-square_wave(size_t i, size_t n)
-{
-    (void)n;
-    return i % 20 < 10 ? 10 * MIB : 300 * MIB;
-}
-
-static int64_t
-one_step(size_t i, size_t n)
-{
-    return i < n / 2 ? 10 * MIB : 200 * MIB;
-}
-
-static int64_t
-one_climb_early(size_t i, size_t n)
-{
-    return i < n / 4 ? (int64_t)i * MIB : (int64_t)(n / 4) * MIB;
-}
-
-static int64_t
-shrinking(size_t i, size_t n)
-{
-    return (int64_t)(n - i) * MIB;
-}
-
-static int64_t
-level(size_t i, size_t n)
-{
-    (void)i;
-    (void)n;
-    return 100 * MIB;
-}
-
-/* A last fall back to the start takes the growth away. */
-static int64_t
-released_at_last(size_t i, size_t n)
-{
-    return i + 1 == n ? 0 : (int64_t)i * MIB;
-}
-
-Test(rules, a_load_that_comes_and_goes_is_no_growth)
-{
-    int64_t (*const loads[])(size_t, size_t) = {
-        saw_tooth, square_wave, one_step,         one_climb_early,
-        shrinking, level,       released_at_last,
-    };
-    for (size_t i = 0; i < countof(loads); i++) {
-        struct facts facts = course(200, 200 * SECOND_US, loads[i]);
-        cr_assert(!fires(&facts, "python-growth"), "load %zu", i);
-        cr_assert(!fires(&facts, "native-growth"), "load %zu", i);
-    }
-}
-
-static int64_t
-rising_saw_tooth(size_t i, size_t n)
-{
-    return saw_tooth(i, n) + (int64_t)i * MIB / 2;
-}
-
-Test(rules, a_saw_tooth_whose_feet_rise_is_growth)
-{
-    struct facts facts = course(200, 200 * SECOND_US, rising_saw_tooth);
-    check_true(fires(&facts, "python-growth"));
-}
-
-/* Fast in the first quarter, and hardly from there on. */
-static int64_t
-saturating(size_t i, size_t n)
-{
-    const int64_t part = (int64_t)(i * 100 / n);
-    return part < 25 ? part * 8 * MIB : 200 * MIB + part * MIB / 4;
-}
-
-Test(rules, growth_that_has_all_but_stopped_is_none)
-{
-    struct facts facts = course(200, 200 * SECOND_US, saturating);
-    check_false(fires(&facts, "python-growth"));
-}
-
-Test(rules, a_quarter_without_a_census_proves_nothing)
-{
-    struct facts facts = course(100, 100 * SECOND_US, linear);
-    size_t n = 0;
-    for (size_t i = 0; i < 100; i++) {
-        if (i < 25 || i >= 50)
-            censuses[n++] = censuses[i];
-    }
-    facts.n_censuses = n;
-    check_false(fires(&facts, "python-growth"));
-}
-
-Test(rules, native_growth_is_what_lies_outside_of_pythons_arenas)
-{
-    struct facts facts = course(100, 60 * SECOND_US, linear);
-    check_false(fires(&facts, "native-growth")); /* RSS grew by Python alone */
-    for (size_t i = 0; i < 100; i++)
-        censuses[i].ledger[CAUSE_python_live] = 0;
-    check_true(fires(&facts, "native-growth"));
-    check_false(fires(&facts, "python-growth"));
-    static const enum recording_cause others[] = {
-        CAUSE_profiler,        CAUSE_file,
-        CAUSE_python_holes,    CAUSE_python_free_pools,
-        CAUSE_python_overhead,
-    };
-    for (size_t k = 0; k < countof(others); k++) {
-        for (size_t i = 0; i < 100; i++) {
-            memset(censuses[i].ledger, 0, sizeof(censuses[i].ledger));
-            censuses[i].ledger[others[k]] = linear(i, 100);
-        }
-        cr_assert(!fires(&facts, "native-growth"), "cause %u", others[k]);
-    }
-}
-
-Test(rules, what_is_unknown_is_not_taken_for_growth)
-{
-    struct facts facts = course(100, 60 * SECOND_US, level);
-    for (size_t i = 0; i < 100; i++)
-        censuses[i].ledger[CAUSE_python_live] = QUERY_UNKNOWN;
-    check_false(fires(&facts, "python-growth"));
-    check_false(fires(&facts, "native-growth"));
-}
-
 /* ---- not-enough-evidence ----------------------------------------------- */
 
 Test(rules, without_a_census_there_is_not_enough_evidence)
@@ -415,6 +292,38 @@ Test(rules, a_little_without_a_cause_does_not_matter)
     check_false(fires(&facts, "not-enough-evidence"));
     facts.census.ledger[CAUSE_unexplained] = 4 * MIB;
     check_true(fires(&facts, "not-enough-evidence"));
+}
+
+Test(rules, a_doubt_says_what_it_can_come_from)
+{
+    struct query_process process = {.level = (char *)"watch"};
+    struct query_heap torn[] = {{.kind = "main"}, {.kind = "thread"}};
+    struct facts facts = facts_of(census_at(0, 100 * MIB));
+    facts.process = &process;
+    facts.census.ledger[CAUSE_unexplained] = 50 * MIB;
+    struct finding finding = ask(&facts, "not-enough-evidence");
+    check_says(finding.sentence, "50.0 MiB of 100.0 MiB");
+    check_says(finding.evidence, "system call of the program's own");
+    check_says(finding.action, "v_pages");
+    cr_assert_null(strstr(finding.evidence, "lost"));
+    cr_assert_null(strstr(finding.evidence, "changed"));
+    drop(&finding);
+
+    process.level = (char *)"inspect";
+    finding = ask(&facts, "not-enough-evidence");
+    check_says(finding.evidence, "Nothing was preloaded");
+    check_says(finding.action, "residue run");
+    drop(&finding);
+
+    torn[1].is_torn = 1;
+    facts.heaps = torn;
+    facts.n_heaps = countof(torn);
+    process.lost_events = 12;
+    finding = ask(&facts, "not-enough-evidence");
+    check_says(finding.evidence, "1 of malloc's heaps changed");
+    check_says(finding.evidence, "12 events were lost");
+    check_says(finding.action, "residue mark");
+    drop(&finding);
 }
 
 /* ---- all of them ------------------------------------------------------- */

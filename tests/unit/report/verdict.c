@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "report/formats/stats_format.h"
 #include "tests/unit/check.h"
@@ -283,6 +284,111 @@ Test(verdict, stats_say_all_keys_and_null_where_nothing_is_known)
     free(stats);
 }
 
+/* A census of 30 MiB in a group that may use 50. */
+static void
+put_in_group(int64_t process)
+{
+    static const struct cgroup_usage cgroup = {
+        .current = 40 * MIB,
+        .max = 50 * MIB,
+        .oom_kills = 0,
+        .anon = 31 * MIB,
+        .file = 5 * MIB,
+        .shmem = CGROUP_UNKNOWN,
+        .kernel = 2 * MIB,
+    };
+    recorded_census(&recorded, &(struct recorded_census){
+                                   .process = process,
+                                   .kind = CENSUS_peak,
+                                   .rss_bytes = 30 * MIB,
+                                   .cgroup = &cgroup,
+                               });
+}
+
+/* Another process, with a finding that is worth more. */
+static void
+put_killed_beside(int64_t other)
+{
+    recorded_process(&recorded, other, "/large");
+    put(other, 1000 * MIB, 790 * MIB, 0);
+    put_in_group(other + 1);
+    recording_put_process(recorded.recording, &(struct recording_process){
+                                                  .level = "watch",
+                                                  .id = other + 1,
+                                                  .pid = 7,
+                                                  .end_us = 2000000,
+                                                  .exit_status = 137,
+                                                  .oom_kills = 1,
+                                                  .shares_cgroup = 1,
+                                              });
+    recording_put_event(recorded.recording, other + 1, "oom-kill", "it was");
+}
+
+Test(verdict, how_it_was_killed_stands_first_however_small)
+{
+    put_killed_beside(1);
+    reach();
+    check_text(verdict.findings[0].id, "cgroup-killed");
+    check_eq(verdict.findings[0].process, 2);
+    check_eq(verdict.findings[0].bytes, 30 * MIB);
+    check_text(verdict.findings[1].id, "arena-pinning");
+    cr_assert_not_null(strstr(verdict.headline, "30.0 MiB"));
+}
+
+Test(verdict, a_kill_is_of_the_end_and_of_one_without_a_census_too)
+{
+    recorded_process(&recorded, 1, "/large");
+    put(1, 1000 * MIB, 790 * MIB, 0);
+    recorded_process(&recorded, 2, "/killed/at/once");
+    recording_put_event(recorded.recording, 2, "oom-kill", "it was");
+    reach();
+    check_text(verdict.findings[0].id, "cgroup-killed");
+    check_eq(verdict.findings[0].process, 2);
+    verdict_finish(&verdict);
+    query_close(query);
+    char target[SCRATCH_PATH_BYTES + 8];
+    snprintf(target, sizeof(target), "%s@start", recorded.path);
+    query = query_open(target);
+    verdict = verdict_reach(query);
+    check_text(verdict.findings[0].id, "arena-pinning");
+}
+
+Test(verdict, stats_have_the_cgroup_and_the_collectors_share)
+{
+    put_killed_beside(1);
+    reach();
+    struct json json = {0};
+    stats_json(&json, query, &verdict);
+    stats = text_take(&json.text);
+    check_eq(sqlite3_open(":memory:", &judge), SQLITE_OK);
+    check_at("$.processes[0].cgroup", NULL);
+    check_at("$.processes[0].collector.rss_bytes", NULL);
+    check_at("$.processes[0].collector.shares_cgroup", NULL);
+    check_at("$.processes[1].cgroup.current", "41943040");
+    check_at("$.processes[1].cgroup.max", "52428800");
+    check_at("$.processes[1].cgroup.oom_kills", "1"); /* at its end */
+    check_at("$.processes[1].cgroup.file", "5242880");
+    check_at("$.processes[1].cgroup.shmem", NULL);
+    check_at("$.processes[1].cgroup.others", NULL);
+    check_at("$.processes[1].collector.shares_cgroup", "1");
+    sqlite3_close(judge);
+    free(stats);
+}
+
+Test(verdict, stats_as_text_have_a_line_of_the_cgroup)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    put_in_group(1);
+    reach();
+    struct text text = {0};
+    stats_text(&text, query, &verdict);
+    cr_assert_not_null(
+        strstr(text_of(&text), "cgroup: 40.0 MiB used of 50.0 MiB"));
+    cr_assert_not_null(strstr(text_of(&text), "page cache 5.0 MiB"));
+    cr_assert_not_null(strstr(text_of(&text), "shared memory -"));
+    text_finish(&text);
+}
+
 Test(verdict, every_cause_has_a_word_and_a_meaning)
 {
     for (unsigned cause = 0; cause < N_CAUSES; cause++) {
@@ -302,4 +408,67 @@ Test(verdict, stats_as_text_say_what_there_is)
     cr_assert_not_null(strstr(text_of(&text), "float"));
     cr_assert_not_null(strstr(text_of(&text), "100"));
     text_finish(&text);
+}
+
+/* A census whose types were not read, and one whose free lists were not. */
+static void
+put_rough(int64_t error, int64_t never_returned)
+{
+    sqlite3 *database;
+    char *sql = sqlite3_mprintf(
+        "UPDATE census SET native_live = 9437184, python_large_error = %lld,"
+        " python_never_returned = nullif(%lld, -1)",
+        (long long)error, (long long)never_returned);
+    recorded_flush(&recorded);
+    sqlite3_open(recorded.path, &database);
+    check_eq(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(database);
+    sqlite3_free(sql);
+}
+
+static char *
+as_text(void)
+{
+    struct text text = {0};
+    reach();
+    stats_text(&text, query, &verdict);
+    return text_take(&text);
+}
+
+Test(verdict, stats_as_text_say_how_rough_a_cause_is)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    put(1, 100 * MIB, 0, 0);
+    put_rough(2 * (int64_t)MIB, 0);
+    char *text = as_text();
+    cr_assert_not_null(strstr(text, "large Python objects, ± 2.0 MiB\n"));
+    cr_assert_not_null(strstr(text, "malloc: in use, ± 2.0 MiB\n"));
+    cr_assert_not_null(strstr(text, "may be python_large"));
+    cr_assert_null(strstr(text, "is not known here"));
+    free(text);
+}
+
+Test(verdict, stats_as_text_say_why_a_cause_is_not_known)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    put(1, 100 * MIB, 0, 0);
+    put_rough(0, -1);
+    char *text = as_text();
+    cr_assert_not_null(strstr(text, "python_never_returned is not known here"));
+    cr_assert_not_null(strstr(text, "What they keep"));
+    cr_assert_null(strstr(text, "±"));
+    free(text);
+}
+
+Test(verdict, stats_as_text_fit_into_eighty_columns)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    put(1, 100 * MIB, 79 * MIB, 0);
+    put_in_group(1);
+    put_rough(2 * (int64_t)MIB, -1);
+    char *text = as_text();
+    for (char *line = strtok(text, "\n"); line != NULL;
+         line = strtok(NULL, "\n"))
+        cr_assert(strlen(line) <= 84, "%zu columns: %s", strlen(line), line);
+    free(text);
 }

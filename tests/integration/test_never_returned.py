@@ -1,0 +1,241 @@
+"""What the interpreter keeps for reuse is counted as it counts it itself."""
+import os
+import re
+import shutil
+
+import chain
+from chain import Live, on_every_interpreter, rows, run, same, \
+    wait_until_quiet
+
+# Fills every free list of any version, and then what the second argument asks
+# for; tells its own statistics, and touches nothing afterwards.
+FILL = """
+import gc, os, signal, sys
+def recursive(n):
+    return n and recursive(n - 1)
+class Thing(object):
+    def method(self):
+        pass
+ASYNC = '''
+async def counting():
+    for i in range(3):
+        yield i
+async def main():
+    sends = [one.asend(None) for one in [counting() for i in range(50)]]
+    for one in sends:
+        try:
+            one.send(None)
+        except StopIteration:
+            pass
+    async for i in counting():
+        pass
+def drive():
+    try:
+        main().send(None)
+    except StopIteration:
+        pass
+'''
+def fill():
+    thing = Thing()
+    floats = [i * 0.25 for i in range(3000)]
+    tuples = [tuple(range(n)) for n in range(25) for i in range(40 * n + 1)]
+    lists = [[i] for i in range(300)]
+    dicts = [{} for i in range(100)] + [{'key': i} for i in range(60)]
+    bound = [thing.method for i in range(300)]
+    builtin = [lists[0].append for i in range(300)]
+    sets = [set([i]) for i in range(100)]
+    texts = [u'text %d' % i for i in range(2000)]
+    recursive(90)
+    try:
+        raise MemoryError
+    except MemoryError:
+        pass
+    if sys.version_info >= (3, 7):
+        import contextvars
+        contexts = [contextvars.copy_context() for i in range(200)]
+    if sys.version_info >= (3, 6):
+        names = {}
+        exec(ASYNC, names)
+        names['drive']()
+"""
+TELL = """
+gc.disable()
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+tell = getattr(sys, '_debugmallocstats', None)
+pause = signal.pause
+os.write(1, ('%d\\n' % os.getpid()).encode())
+if tell is not None:
+    tell()
+pause()
+"""
+FULL = FILL + "\nfill()" + TELL
+# All that was on the lists is in use again.
+EMPTIED = FILL + """
+fill()
+kept = ([i * 0.5 for i in range(9000)] + [[i] for i in range(9000)] +
+        [{'key': i} for i in range(9000)] +
+        [(i,) * n for n in range(21) for i in range(3000)])
+""" + TELL
+
+# What sys._debugmallocstats() calls what we call otherwise.
+ROW = re.compile(r"^\s*(\d+) free (?:\d+-sized )?Py(\w+?)Objects? \*", re.M)
+NAMES = {"CFunction": "builtin_function_or_method", "Method": "method",
+         "Dict": "dict", "DictKeys": "dictkeys", "Float": "float",
+         "Frame": "frame", "List": "list", "Tuple": "tuple"}
+
+
+def parse_stats(text):
+    """The free lists of sys._debugmallocstats(): {name: count}."""
+    counts = {}
+    for count, name in ROW.findall(text):
+        name = NAMES[name]
+        counts[name] = counts.get(name, 0) + int(count)
+    if len(counts) < 4:
+        raise AssertionError("these are no statistics: %r" % text[-400:])
+    return counts
+
+
+def by_gdb(pid):
+    """({name: count}, {kind: (blocks, live, free)}) by the symbols."""
+    if not shutil.which("gdb"):
+        raise AssertionError("gdb is not installed")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                          "lists_by_gdb.py")
+    result = run("gdb", "-p", str(pid), "-batch", "-nx", "-x", script)
+    counts = {}
+    blocks = {}
+    for line in result.stdout.decode().splitlines():
+        words = line.split()
+        if words[:1] == ["LIST"]:
+            counts[words[1]] = int(words[2])
+        elif words[:1] == ["BLOCKS"]:
+            blocks[words[1]] = tuple(map(int, words[2:]))
+    if not counts:
+        raise AssertionError("gdb found no lists: %s" %
+                             (result.stdout + result.stderr).decode()[-600:])
+    return counts, blocks
+
+
+def differences(ours, truth):
+    return ["%s is %s, true %d" % (name, ours.get(name), count)
+            for name, count in sorted(truth.items())
+            if ours.get(name) != count]
+
+
+def check_ledger(interpreter, process):
+    """Residents are not live, nor are 2.7's slots without an object."""
+    never = process["never_returned"]
+    in_ledger = process["ledger"]["python_never_returned"]
+    lists = {row["name"]: row["bytes"] for row in never["free_lists"]}
+    slots = 0
+    if interpreter.is_at_least(3):
+        same("blocks of 3.x", (never["int"], never["float"]), (None, None))
+    else:
+        slots = sum(never[name]["blocks"] * 41 * 24 -
+                    never[name]["live_bytes"] for name in ("int", "float"))
+    # The chunks of an object stack and large frames are malloc's.
+    outside = sum(lists.get(name, 0) for name in ("frame",
+                                                  "object_stack_chunk"))
+    total = sum(lists.values()) + slots
+    if not total - outside <= in_ledger <= total:
+        raise AssertionError("%s in the ledger, %d in lists, of those up to %d"
+                             " outside of arenas" % (in_ledger, total, outside))
+
+
+def compare(interpreter, program):
+    with Live(interpreter.path, "-c", program) as live:
+        pid = int(live.line())
+        wait_until_quiet(pid)
+        live.mark("quiet")
+        process = live.stats("quiet")
+        ours = {row["name"]: row["count"]
+                for row in process["never_returned"]["free_lists"]}
+        truth = parse_stats(live.error()) if interpreter.is_at_least(3) else {}
+        if interpreter.is_pyenv:
+            counts, _ = by_gdb(pid)
+            same("lists", sorted(ours), sorted(counts))
+            same("two truths", differences(counts, truth), [])
+            truth = counts
+        live.process.terminate()
+        live.process.wait()
+    found = differences(ours, truth)
+    if found:
+        raise AssertionError("; ".join(found))
+    for name in truth:
+        if not differences(ours, dict(truth, **{name: truth[name] + 1})):
+            raise AssertionError("a %s more goes unnoticed" % name)
+    check_ledger(interpreter, process)
+    return "%d lists, %d residents, difference 0" % (len(truth),
+                                                     sum(truth.values()))
+
+
+def test_full_lists():
+    """Free lists that were filled hold what the interpreter says"""
+    return on_every_interpreter(lambda one: compare(one, FULL))
+
+
+def test_emptied_lists():
+    """Free lists that were used up hold what the interpreter says"""
+    return on_every_interpreter(lambda one: compare(one, EMPTIED))
+
+
+# ---- 2.7's blocks ----------------------------------------------------------
+
+BLOCKS = """
+import gc, os, random
+random.seed(7)
+gc.disable()
+def tell():
+    os.write(1, '%d\\n' % os.getpid())
+    os.read(0, 1)
+ints = range(1000000, 1100000)
+floats = [i * 0.5 for i in xrange(50000)]
+tell()
+for numbers in ints, floats:
+    for i in xrange(len(numbers)):
+        if random.random() < 0.9:
+            numbers[i] = None
+tell()
+del ints, floats, numbers
+tell()
+gc.collect()
+tell()
+"""
+
+
+def blocks_by_us(live, label):
+    live.mark(label)
+    return {name: (blocks, live_bytes // 24, free) for
+            name, blocks, live_bytes, free in rows(
+                live.recording, "SELECT name, blocks, live_bytes, count FROM"
+                " v_never_returned WHERE what = 'block' AND label = '%s'" %
+                label)}
+
+
+def compare_blocks(interpreter):
+    told = []
+    with Live(interpreter.path, "-c", BLOCKS) as live:
+        for moment in "full", "thinned", "dropped", "collected":
+            pid = int(live.line())
+            wait_until_quiet(pid)
+            ours = blocks_by_us(live, moment)
+            _, truth = by_gdb(pid)
+            same("blocks, live, free", ours, truth)
+            one, two, three = truth["int"]
+            if ours == dict(truth, int=(one, two + 1, three - 1)):
+                raise AssertionError("an int more goes unnoticed")
+            told.append("%d+%d" % (one, truth["float"][0]))
+            live.say("")
+        live.end()
+    return "%s blocks of ints and floats, difference 0" % ", ".join(told)
+
+
+def test_blocks_of_2_7():
+    """Blocks of ints and floats, and their slots, are the interpreter's"""
+    return on_every_interpreter(
+        compare_blocks, lambda one: None if not one.is_at_least(3)
+        else "3.x has none")
+
+
+if __name__ == "__main__":
+    chain.main(globals())
