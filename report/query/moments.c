@@ -1,5 +1,4 @@
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "include/xalloc.h"
@@ -109,22 +108,42 @@ last_census(struct query *query, const char *sql, int64_t process,
     return census;
 }
 
+/* "SECONDS[.FRACTION]" in microseconds; NULL: that is not what is there. */
+static const char *
+take_seconds(const char *at, int64_t *time_us)
+{
+    const int64_t most_us = INT64_MAX / 60 / 60 / 16; /* hours of them, too */
+    int64_t unit_us = 1000000;
+    if (!isdigit((unsigned char)*at))
+        return NULL;
+    for (*time_us = 0; isdigit((unsigned char)*at); at++) {
+        *time_us = *time_us * 10 + (*at - '0') * unit_us;
+        if (*time_us > most_us)
+            return NULL;
+    }
+    if (*at != '.')
+        return at;
+    for (at++; isdigit((unsigned char)*at); at++) {
+        unit_us /= 10;
+        *time_us += (*at - '0') * unit_us;
+    }
+    return at;
+}
+
 /* "[[hours:]minutes:]seconds", to microseconds; QUERY_UNKNOWN: it is none. */
 static int64_t
 parse_time(const char *word)
 {
-    double seconds = 0;
+    int64_t time_us = 0;
     const char *at = word;
-    if (*at == '\0')
-        return QUERY_UNKNOWN;
     for (unsigned parts = 0; parts < 3; parts++) {
-        if (!isdigit((unsigned char)*at))
+        int64_t part_us;
+        at = take_seconds(at, &part_us);
+        if (at == NULL)
             return QUERY_UNKNOWN;
-        char *rest;
-        seconds = seconds * 60 + strtod(at, &rest);
-        at = rest;
+        time_us = time_us * 60 + part_us;
         if (*at == '\0')
-            return (int64_t)(seconds * 1e6);
+            return time_us;
         if (*at++ != ':')
             return QUERY_UNKNOWN;
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,12 +135,29 @@ Test(query, a_census_is_of_a_time_from_its_microsecond_on)
 {
     put_a_life();
     recorded_seal(&recorded);
-    char moment[32];
-    snprintf(moment, sizeof(moment), "%.6f", (double)times.low / 1e6 + 1e-7);
+    char moment[48];
+    snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64,
+             times.low / 1000000, times.low % 1000000);
     check_eq(time_at(moment), times.low);
-    snprintf(moment, sizeof(moment), "%.6f",
-             (double)(times.low - 1) / 1e6 + 1e-7);
+    snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64,
+             (times.low - 1) / 1000000, (times.low - 1) % 1000000);
     check_eq(time_at(moment), times.start);
+}
+
+Test(query, a_time_is_read_to_the_microsecond)
+{
+    enum { N = 200 };
+    int64_t at[N];
+    recorded_process(&recorded, 1, "/a/program");
+    for (unsigned i = 0; i < N; i++)
+        at[i] = put(CENSUS_periodic, 37 * i, 100, NULL);
+    recorded_seal(&recorded);
+    for (unsigned i = 0; i < N; i++) {
+        char moment[48];
+        snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64 "9",
+                 at[i] / 1000000, at[i] % 1000000);
+        check_eq(time_at(moment), at[i]);
+    }
 }
 
 Test(query, without_an_end_the_last_census_is_the_end)
@@ -193,8 +211,10 @@ Test(query, a_process_without_a_census_has_no_moment)
 Test(query, words_that_are_no_moment_are_told)
 {
     static const char *const words[] = {
-        "",     "begin", "1:", ":1",   "1:2:3:4", "-1",
-        "1:-2", "x1",    "1x", "1..2", "1:2x",
+        "",        "begin", "1:",   ":1",
+        "1:2:3:4", "-1",    "1:-2", "x1",
+        "1x",      "1..2",  "1:2x", "0x1",
+        "1e5",     "1.5.",  ".5",   "99999999999999999999",
     };
     put_a_life();
     recorded_seal(&recorded);
