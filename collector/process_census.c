@@ -182,16 +182,14 @@ static void
 judge(struct errand *errand, struct census *census)
 {
     const struct process *process = errand->process;
-    if (!census->is_read || !census->is_whole) {
-        census_destroy(census);
-    } else if (is_outdone(process, census)) {
-        recording_put_event(process->world->recording, process->id,
-                            "end-unread",
-                            "it did not wait until its heaps were read");
-        census_destroy(census);
-    } else {
+    if (census->is_read && census->is_whole && !is_outdone(process, census)) {
         learn(errand, census);
+        return;
     }
+    if (census->kind == CENSUS_end)
+        recording_put_event(process->world->recording, process->id,
+                            "end-unread", "it did not wait until it was read");
+    census_destroy(census);
 }
 
 void

@@ -24,8 +24,8 @@
  * Events (`event.kind`): mark, malformed, gap, sealed, and
  *   oom-kill        the kernel's OOM killer ended the process: it was killed,
  *                   and its cgroup's count of such kills had just grown
- *   end-unread      at its end the process did not wait until its heaps were
- *                   read: the census of just before stands for the end
+ *   end-unread      at its end the process did not wait until it was read: the
+ *                   census before stands for the end, if there was one
  *
  * Findings (DESIGN 8), in the order of their rules:
  *   cgroup-killed   the same; stands first, however small it is

@@ -74,6 +74,7 @@ static struct {
     PyObject *is_enabled; /* gc.isenabled */
     uint64_t started_ns;  /* of the collection under way */
     unsigned n_collections;
+    bool has_told_end; /* in the first collection of the finalization */
 } gc;
 
 /* ---- a collection ------------------------------------------------------ */
@@ -94,6 +95,15 @@ is_finalizing(void)
     if (api.is_finalizing != NULL)
         return api.is_finalizing() != 0;
     return api.finalizing != NULL && *api.finalizing != NULL;
+}
+
+/* The heap is whole in the first collection of a finalization alone. */
+static void
+tell_end(void)
+{
+    if (!gc.has_told_end)
+        end_with_census(WIRE_END_FINALIZATION, -1);
+    gc.has_told_end = true;
 }
 
 static void
@@ -126,7 +136,7 @@ callback(PyObject *module, PyObject *args)
         api.PyErr_Clear(); /* somebody else called us */
     } else if (strcmp(name, "start") == 0) {
         if (is_finalizing())
-            end_with_census(WIRE_END_FINALIZATION, -1);
+            tell_end();
         gc.started_ns = process_now_ns();
     } else if (gc.started_ns != 0) {
         collection_ends(info);
