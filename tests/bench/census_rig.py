@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -237,17 +236,3 @@ def censuses(recording):
     """Those of the first process, oldest first."""
     return rows(recording, "SELECT * FROM census WHERE process = 1 "
                 "ORDER BY t_us, id")
-
-
-@contextlib.contextmanager
-def repeatedly(arguments, period_s):
-    """Runs a command again and again, in a process group of its own. It gives
-    way to others: it is not what is measured."""
-    script = 'while :; do "$@" >/dev/null 2>&1; sleep %g; done' % period_s
-    loop = subprocess.Popen(["nice", "-n", "19", "sh", "-c", script, "sh"] +
-                            arguments, start_new_session=True)
-    try:
-        yield loop
-    finally:
-        os.killpg(loop.pid, signal.SIGTERM)
-        loop.wait()
