@@ -58,8 +58,8 @@ mapping_start(const struct heaps_target *target, uint64_t at)
 /*
  * A mapping of its own: its chunk's header says so, or, once it has gone or was
  * given another size, that it was told with bounds no other chunk has: a page's
- * first 16 bytes before it, a page's end behind it. What has grown since the
- * view was there in part.
+ * first 16 bytes before it, a page's end behind it. All of it was there: what
+ * has grown since the view is known by the bounds that it had before.
  */
 static bool
 read_told(const struct heaps_target *target, const struct census_block *block,
@@ -72,11 +72,9 @@ read_told(const struct heaps_target *target, const struct census_block *block,
     uint64_t start = block->is_gone ? 0 : mapping_start(target, at);
     if (start == 0 && at % MEMORY_PAGE == 0)
         start = at;
-    const uint64_t reach =
-        claims_reach(target->claims, start, end, CAUSE_unexplained);
-    *chunk =
-        (struct mmapped_chunk){start, block->addr, reach, block->is_python};
-    return start != 0 && start < end && block->addr < reach;
+    *chunk = (struct mmapped_chunk){start, block->addr, end, block->is_python};
+    return start != 0 && block->addr < end &&
+           claims_are(target->claims, start, end, CAUSE_unexplained);
 }
 
 static void

@@ -133,30 +133,18 @@ Test(query, a_moment_is_start_peak_end_mark_or_time)
 
 Test(query, a_census_is_of_a_time_from_its_microsecond_on)
 {
-    put_a_life();
-    recorded_seal(&recorded);
-    char moment[48];
-    snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64,
-             times.low / 1000000, times.low % 1000000);
-    check_eq(time_at(moment), times.low);
-    snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64,
-             (times.low - 1) / 1000000, (times.low - 1) % 1000000);
-    check_eq(time_at(moment), times.start);
-}
-
-Test(query, a_time_is_read_to_the_microsecond)
-{
     enum { N = 200 };
     int64_t at[N];
     recorded_process(&recorded, 1, "/a/program");
     for (unsigned i = 0; i < N; i++)
         at[i] = put(CENSUS_periodic, 37 * i, 100, NULL);
     recorded_seal(&recorded);
-    for (unsigned i = 0; i < N; i++) {
+    for (unsigned i = 2; i < 2 * N; i++) {
         char moment[48];
+        const int64_t time = at[i / 2] - 1 + i % 2;
         snprintf(moment, sizeof(moment), "%" PRId64 ".%06" PRId64 "9",
-                 at[i] / 1000000, at[i] % 1000000);
-        check_eq(time_at(moment), at[i]);
+                 time / 1000000, time % 1000000);
+        check_eq(time_at(moment), at[(i - 1) / 2]);
     }
 }
 
@@ -211,19 +199,14 @@ Test(query, a_process_without_a_census_has_no_moment)
 Test(query, words_that_are_no_moment_are_told)
 {
     static const char *const words[] = {
-        "",        "begin", "1:",   ":1",
-        "1:2:3:4", "-1",    "1:-2", "x1",
-        "1x",      "1..2",  "1:2x", "0x1",
-        "1e5",     "1.5.",  ".5",   "99999999999999999999",
-    };
+        "",   "begin", "1:",   ":1",  "1:2:3:4", "-1",   "1:-2", "x1",
+        "1x", "1..2",  "1:2x", "0x1", "1e5",     "1.5.", ".5",   "999999999"};
     put_a_life();
     recorded_seal(&recorded);
     struct query *query = open_at(NULL);
     for (size_t i = 0; i < countof(words); i++)
         cr_assert(!query_is_moment(query, words[i]), "\"%s\" is a moment",
                   words[i]);
-    check_true(query_is_moment(query, "start"));
-    check_true(query_is_moment(query, "a mark"));
     check_true(query_is_moment(query, "1:02:03.5"));
     query_close(query);
 
