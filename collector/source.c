@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -230,19 +231,36 @@ copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
            head.sequence < sequence + WIRE_BATCHES;
 }
 
-/* What the memory still shows of the closed batches before `end`. */
-static void
-read_closed(struct source *source, uint32_t buffer, uint64_t end,
+static bool
+has_more(const struct source *source)
+{
+    struct pollfd pipe = {.fd = source->pipe, .events = POLLIN};
+    return poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLIN) != 0;
+}
+
+/*
+ * What the memory still shows of the closed batches before `end`. One that it
+ * shows no more may_come by the pipe, if something is in it: then false, and
+ * the rest waits. It is lost if nothing is.
+ */
+static bool
+read_closed(struct source *source, uint32_t buffer, uint64_t end, bool may_come,
             const struct decode_handler *handler)
 {
     uint64_t sequence = reader_of(source, buffer)->sequence;
-    if (end > sequence + WIRE_BATCHES)
-        sequence = end - WIRE_BATCHES;
-    for (; sequence < end && source->is_sound; sequence++) {
+    while (sequence < end && source->is_sound) {
         char bytes[WIRE_BATCH_BYTES];
-        if (copy_batch(source, buffer, sequence, bytes))
+        const bool is_there = sequence + WIRE_BATCHES >= end &&
+                              copy_batch(source, buffer, sequence, bytes);
+        if (is_there)
             read_batch(source, bytes, true, handler);
+        else if (may_come && has_more(source))
+            return false;
+        else if (sequence + WIRE_BATCHES < end)
+            sequence = end - WIRE_BATCHES - 1;
+        sequence++;
     }
+    return true;
 }
 
 /* What the buffer holds that did not come by the pipe, or not yet. */
@@ -261,7 +279,8 @@ drain_buffer(struct source *source, uint32_t buffer,
         source->is_sound = false;
         return;
     }
-    read_closed(source, buffer, head.sequence, handler);
+    if (!read_closed(source, buffer, head.sequence, true, handler))
+        return;
     if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes))
         read_batch(source, bytes, false, handler);
 }
@@ -274,7 +293,7 @@ take_sent(struct source *source, const void *bytes,
     struct wire_batch batch;
     memcpy(&batch, bytes, sizeof(batch));
     if (decode_is_batch(&batch, n_buffers(source)))
-        read_closed(source, batch.buffer, batch.sequence, handler);
+        read_closed(source, batch.buffer, batch.sequence, false, handler);
     if (source->is_sound)
         read_batch(source, bytes, true, handler);
 }

@@ -200,6 +200,35 @@ Test(source, any_order_of_things_hands_every_event_over_once)
     check_lost(0, 0);
 }
 
+static _Atomic bool has_written;
+
+static void *
+write_fast(void *context)
+{
+    (void)context;
+    for (uint64_t stamp = 0; stamp < MOST_HEARD; stamp++) {
+        stream_put(&stream, 1, stamp);
+        stream_close_batch(&stream, 1, true);
+    }
+    has_written = true;
+    return NULL;
+}
+
+/* Between two looks, at the pipe and at the memory, it is a ring ahead. */
+Test(source, a_writer_that_is_faster_loses_nothing)
+{
+    pthread_t writer;
+    check_eq(fcntl(stream.pipe_write, F_SETFL, 0), 0); /* it waits for room */
+    pthread_create(&writer, NULL, write_fast, NULL);
+    while (!has_written)
+        drain();
+    pthread_join(writer, NULL);
+    for (unsigned i = 0; i < 100; i++) /* what a pipe holds, and more */
+        drain();
+    check_heard(0, MOST_HEARD);
+    check_lost(0, 0);
+}
+
 /* ---- loss -------------------------------------------------------------- */
 
 Test(source, a_gap_is_counted_to_the_event)

@@ -77,15 +77,18 @@ static void
 open_next(struct stream *stream, uint32_t buffer)
 {
     struct wire_buffer_head *head = stream_head(stream, buffer);
-    head->sequence++;
-    *stream_batch(stream, buffer) = (struct wire_batch){
+    const uint64_t place = 1 + head->sequence % WIRE_BATCHES;
+    struct wire_batch *batch =
+        (struct wire_batch *)(void *)((char *)head + place * WIRE_BATCH_BYTES);
+    *batch = (struct wire_batch){
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
         .used_bytes = sizeof(struct wire_batch),
         .buffer = buffer,
-        .sequence = head->sequence,
+        .sequence = head->sequence + 1,
         .first_event = head->n_events,
     };
+    __atomic_store_n(&head->sequence, head->sequence + 1, __ATOMIC_RELEASE);
 }
 
 void
@@ -102,7 +105,9 @@ stream_put(struct stream *stream, uint32_t buffer, uint64_t stamp)
     if (batch->used_bytes + sizeof(death) > WIRE_BATCH_BYTES)
         errx(1, "the batch is full");
     memcpy((char *)batch + batch->used_bytes, &death, sizeof(death));
-    batch->used_bytes = (uint16_t)(batch->used_bytes + sizeof(death));
+    __atomic_store_n(&batch->used_bytes,
+                     (uint16_t)(batch->used_bytes + sizeof(death)),
+                     __ATOMIC_RELEASE);
     head->n_events++;
 }
 
