@@ -326,6 +326,14 @@ add_known_arenas(const struct inspection *inspection,
         request->candidates[i].has_been_full = true;
 }
 
+static void
+forget(void *context)
+{
+    struct errand *errand = context;
+    free(errand->label);
+    free(errand);
+}
+
 /* Takes the errand. */
 static void
 file(struct inspection *inspection, enum recording_census_kind kind,
@@ -339,6 +347,7 @@ file(struct inspection *inspection, enum recording_census_kind kind,
     struct survey_job *job = xcalloc(1, sizeof(*job));
     job->urgency = SURVEY_AWAITED_BY_USER;
     job->memory = inspection->memory;
+    job->forget = forget;
     job->context = errand;
     job->request = (struct census_request){
         .kind = kind,
@@ -496,8 +505,7 @@ take_back(struct inspection *inspection, struct survey_job *job)
     }
     if (is_mark)
         errand->done(errand->mark);
-    free(errand->label);
-    free(errand);
+    forget(errand);
     survey_drop(job);
 }
 

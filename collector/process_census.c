@@ -21,6 +21,14 @@ struct errand {
     struct recording_moment moment;
 };
 
+static void
+forget(void *context)
+{
+    struct errand *errand = context;
+    free(errand->label);
+    free(errand);
+}
+
 /* Takes the errand; the census is asked for once its view has come. */
 static struct survey_job *
 prepare(struct process *process, struct errand *errand,
@@ -33,6 +41,7 @@ prepare(struct process *process, struct errand *errand,
     job->urgency = urgency;
     job->memory = image->memory;
     job->source = image->source;
+    job->forget = forget;
     job->context = errand;
     image->n_jobs++;
     return job;
@@ -214,7 +223,6 @@ process_take_back(struct survey_job *job)
     if (errand->mark != NULL)
         process->world->marked(process->world->context, errand->mark);
     process_release(process, errand->image);
-    free(errand->label);
-    free(errand);
+    forget(errand);
     survey_drop(job);
 }

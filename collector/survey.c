@@ -190,6 +190,7 @@ drop_all(struct survey_job *jobs)
     while (jobs != NULL) {
         struct survey_job *next = jobs->next;
         census_destroy(jobs->census);
+        jobs->forget(jobs->context);
         survey_drop(jobs);
         jobs = next;
     }

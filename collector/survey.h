@@ -43,7 +43,8 @@ struct survey_job {
     unsigned n_repeats;
     uint64_t not_before_ns;
     bool was_interrupted; /* something more urgent came: ask again later */
-    void *context;        /* the caller's */
+    void (*forget)(void *context); /* of a job that never comes back */
+    void *context;                 /* the caller's */
     struct survey_job *next;
 };
 
