@@ -1,7 +1,6 @@
 #include "collector/survey.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,20 +11,16 @@
 
 struct survey {
     pthread_t thread;
-    pthread_mutex_t mutex; /* all below, up to the atomics */
+    pthread_mutex_t mutex; /* all below but fd */
     pthread_cond_t filed;
     struct survey_job *waiting; /* most urgent first */
     struct survey_job *done;    /* oldest first */
     bool is_stopping;
     uint64_t cpu_us;
-    _Atomic int most_urgent; /* of the waiting ones */
     int fd;
 };
 
-enum {
-    NOTHING_WAITS = SURVEY_DUE + 1,
-    FIRST_PAUSE_NS = 1000000, /* before a repetition; then twice as long */
-};
+enum { FIRST_PAUSE_NS = 1000000 }; /* before a repetition; then it doubles */
 
 static uint64_t
 now_ns(void)
@@ -56,12 +51,17 @@ append(struct survey_job **list, struct survey_job *job)
     *list = job;
 }
 
-static void
-note_most_urgent(struct survey *survey)
+/* Is there one whose time has come and that is more than due? */
+static bool
+somebody_waits(struct survey *survey)
 {
-    atomic_store(&survey->most_urgent, survey->waiting == NULL
-                                           ? NOTHING_WAITS
-                                           : (int)survey->waiting->urgency);
+    bool is_found = false;
+    pthread_mutex_lock(&survey->mutex);
+    for (const struct survey_job *job = survey->waiting;
+         job != NULL && job->urgency < SURVEY_DUE && !is_found; job = job->next)
+        is_found = job->not_before_ns <= now_ns();
+    pthread_mutex_unlock(&survey->mutex);
+    return is_found;
 }
 
 struct patience {
@@ -77,8 +77,7 @@ may_go_on(void *context)
     const struct survey_job *job = patience->job;
     if (job->end_ticket != 0)
         return source_end_is_awaited(job->source, job->end_ticket);
-    return job->urgency != SURVEY_DUE ||
-           atomic_load(&patience->survey->most_urgent) >= SURVEY_DUE;
+    return job->urgency != SURVEY_DUE || !somebody_waits(patience->survey);
 }
 
 static void
@@ -140,7 +139,6 @@ work(void *context)
             await(survey, until_ns);
             continue;
         }
-        note_most_urgent(survey);
         pthread_mutex_unlock(&survey->mutex);
 
         take(survey, job);
@@ -165,7 +163,6 @@ survey_create(void)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&survey->filed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    atomic_store(&survey->most_urgent, NOTHING_WAITS);
     if (survey->fd < 0 ||
         pthread_create(&survey->thread, NULL, work, survey) != 0) {
         close(survey->fd);
@@ -225,7 +222,6 @@ survey_file(struct survey *survey, struct survey_job *job)
 {
     pthread_mutex_lock(&survey->mutex);
     enqueue(&survey->waiting, job);
-    note_most_urgent(survey);
     pthread_cond_signal(&survey->filed);
     pthread_mutex_unlock(&survey->mutex);
 }

@@ -20,8 +20,10 @@ struct entry {
     UT_hash_handle hh;
 };
 
+/* What died, by its address and its birth; born 0: that is not known. */
 struct burial {
-    uint64_t addr;
+    struct census_block block;
+    uint64_t birth_stamp;
     uint64_t stamp;
 };
 
@@ -76,29 +78,14 @@ entry_of(struct blocks *blocks, uint64_t addr)
     return entry;
 }
 
-struct blocks *
-blocks_clone(const struct blocks *blocks, uint64_t stamp)
-{
-    struct blocks *clone = blocks_create();
-    struct entry *entry;
-    struct entry *next;
-    HASH_ITER(hh, blocks->entries, entry, next)
-    {
-        const bool has_died = entry->death_stamp > entry->birth_stamp &&
-                              entry->death_stamp <= stamp;
-        if (entry->birth_stamp != 0 && entry->birth_stamp <= stamp && !has_died)
-            blocks_birth(clone, entry->birth_stamp, &entry->block);
-    }
-    return clone;
-}
-
 /* The death takes the place of another in the ring, which is forgotten. */
 static void
 bury(struct blocks *blocks, struct burial burial)
 {
     struct burial *place = &blocks->dead[blocks->n_dead++ % MOST_DEAD];
     struct entry *entry;
-    HASH_FIND(hh, blocks->entries, &place->addr, sizeof(place->addr), entry);
+    HASH_FIND(hh, blocks->entries, &place->block.addr,
+              sizeof(place->block.addr), entry);
     if (entry != NULL && !is_alive(entry) && entry->death_stamp == place->stamp)
         forget(blocks, entry);
     *place = burial;
@@ -130,7 +117,33 @@ blocks_death(struct blocks *blocks, uint64_t stamp, uint64_t addr,
         return;
     entry->death_stamp = stamp;
     entry->died_us = now_us;
-    bury(blocks, (struct burial){addr, stamp});
+    struct burial burial = {.block = entry->block, .stamp = stamp};
+    if (entry->birth_stamp < stamp)
+        burial.birth_stamp = entry->birth_stamp;
+    bury(blocks, burial);
+}
+
+/* The dead lived too, where they died later; also before one there by now. */
+struct blocks *
+blocks_clone(const struct blocks *blocks, uint64_t stamp)
+{
+    struct blocks *clone = blocks_create();
+    struct entry *entry;
+    struct entry *next;
+    HASH_ITER(hh, blocks->entries, entry, next)
+    {
+        const bool has_died = entry->death_stamp > entry->birth_stamp &&
+                              entry->death_stamp <= stamp;
+        if (entry->birth_stamp != 0 && entry->birth_stamp <= stamp && !has_died)
+            blocks_birth(clone, entry->birth_stamp, &entry->block);
+    }
+    for (size_t i = 0; i < MOST_DEAD; i++) {
+        const struct burial *burial = &blocks->dead[i];
+        if (burial->birth_stamp != 0 && burial->birth_stamp <= stamp &&
+            burial->stamp > stamp)
+            blocks_birth(clone, burial->birth_stamp, &burial->block);
+    }
+    return clone;
 }
 
 static int

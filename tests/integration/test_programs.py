@@ -22,11 +22,8 @@ WANTED = os.environ.get("RESIDUE_PROGRAMS", "").split(",")
 
 # ---- judging ---------------------------------------------------------------
 
-class Lone(AssertionError):
-    """All is explained but an end whose heaps were not read in its time, or one
-    census of many: a forked child's, say, whose parent reused an address before
-    the child had told of itself.
-    """
+class EndUnread(AssertionError):
+    """All is explained but an end whose heaps were not read in its time."""
 
 
 class Census:
@@ -76,8 +73,8 @@ def judge(name, recording):
         worst.largest()))
     over = [one for one in censuses if one.share("unexplained") >= LIMIT]
     if over:
-        is_lone = len(over) == 1 or all(one.is_cut for one in over)
-        raise (Lone if is_lone else AssertionError)(
+        is_unread = all(one.is_cut for one in over)
+        raise (EndUnread if is_unread else AssertionError)(
             "%d of %d censuses have 1 %% and more unexplained, the worst %.2f "
             "%% of %d bytes (census %d, %s of %s)" % (
                 len(over), len(censuses), 100 * worst.share("unexplained"),
@@ -94,16 +91,15 @@ def is_wanted(driver):
 def run_and_judge(driver, seconds, look):
     """A program waits 30 ms or 1 % of its life for its end to be read. On a
     machine that is busy with something else this may be too short for a large
-    heap. Then, and where a lone census is over the limit, it is run again, at
-    most four times, and this is said."""
+    heap: then it is run again, at most four times, and this is said."""
     for attempt in range(4):
         chain.fresh_folder()
         recording = programs.run_under_load(
             driver, seconds, look, n_marks=max(3, int(seconds / 5)))
         try:
             return judge(driver.name, recording)
-        except Lone as lone:
-            print("# run %d, to be repeated: %s" % (attempt + 1, lone))
+        except EndUnread as unread:
+            print("# run %d, to be repeated: %s" % (attempt + 1, unread))
     raise AssertionError("%s: not explained in four runs" % driver.name)
 
 
