@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collector/census/maps.h"
 #include "collector/census/pages.h"
 #include "include/glibc.h"
 
@@ -116,6 +117,31 @@ step(struct walk *walk)
 
 /* ---- all of them ------------------------------------------------------- */
 
+/* Whether the main heap ends here by now: its top was given back since. */
+static bool
+was_trimmed(const struct walk *walk, uint64_t at)
+{
+    if (walk->heap->kind != HEAP_main || walk->pending.n_bytes == 0 ||
+        at % MEMORY_PAGE != 0)
+        return false;
+    struct maps maps = maps_parse(memory_maps_text(walk->window->memory));
+    const struct map *last = maps_at(&maps, at - 1);
+    const bool is_end = last != NULL && last->end == at &&
+                        strcmp(last->name, "[heap]") == 0 &&
+                        maps_at(&maps, at) == NULL;
+    maps_finish(&maps);
+    return is_end;
+}
+
+/* What the view has of it behind its end was free when it was given back. */
+static enum step
+end_trimmed(struct walk *walk)
+{
+    walk->pending.n_bytes = walk->heap->end - walk->heap->chunks.end;
+    settle(walk, false);
+    return STEP_DONE;
+}
+
 /* False: it has torn too often. */
 static bool
 take_up_again(struct walk *walk)
@@ -138,6 +164,9 @@ heap_walk(struct heap *heap, uint64_t first_chunk, struct window *window,
         outcome = step(&walk);
         if (outcome == STEP_TORN && take_up_again(&walk))
             outcome = STEP_ON;
+        if (outcome == STEP_ABSENT &&
+            was_trimmed(&walk, heap->chunks.end + walk.pending.n_bytes))
+            outcome = end_trimmed(&walk);
         if (n % STEPS_A_QUESTION == 0 &&
             !patience->may_go_on(patience->context))
             break; /* what came since the last question may be too late */

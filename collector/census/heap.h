@@ -5,7 +5,8 @@
  * the next one agrees with it: a free chunk's size stands a second time behind
  * it. A target that runs may tear a walk: it is taken up again a few hundred
  * chunks before, and given up after some tries; what lies behind is then not
- * known to be this heap's.
+ * known to be this heap's. A main heap whose end was given back since its
+ * bounds were read ends in a top that is free up to those.
  */
 #ifndef COLLECTOR_CENSUS_HEAP_H
 #define COLLECTOR_CENSUS_HEAP_H

@@ -107,8 +107,7 @@ memory_read_spans(struct memory *memory, struct memory_span *spans,
 char *
 memory_maps_text(struct memory *memory)
 {
-    (void)memory;
-    return NULL;
+    return memory->maps == NULL ? NULL : strdup(memory->maps);
 }
 
 bool

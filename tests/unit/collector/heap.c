@@ -303,7 +303,9 @@ Test(heap, a_top_that_goes_on_behind_the_view_ends_with_it)
     heap_finish(&heap);
 }
 
-Test(heap, a_top_that_has_shrunk_ends_it_early)
+/* The target has given the upper half of it back since the view. */
+static struct heap
+walk_trimmed(const char *maps)
 {
     lay(some, countof(some), 0);
     struct memory_runs runs = fake_memory_runs(&memory);
@@ -314,14 +316,41 @@ Test(heap, a_top_that_has_shrunk_ends_it_early)
     chunked_put(&chunked, START + 32 * PAGE - top, false);
     fake_memory_set(&memory, START + 32 * PAGE, START + HEAP_BYTES,
                     FAKE_ABSENT);
+    memory.maps = maps;
     struct heap heap = heap_of(HEAP_main);
     check_true(walk_by(&heap, &runs));
-    check_true(heap.is_torn);
-    check_eq(heap.chunks.end, top);
     check_chunks(&heap, some, countof(some));
-    heap_finish(&heap);
+    check_eq(chunks_find(&heap.chunks, top).flags, 0);
     memory_runs_finish(&runs);
     memory.n_bad_reads = 0; /* of what was there a moment ago */
+    return heap;
+}
+
+Test(heap, a_top_that_was_given_back_since_was_free)
+{
+    struct heap heap = walk_trimmed(
+        "555500000000-555500010000 rw-p 00000000 00:00 0    [heap]\n"
+        "555500010000-555500020000 rw-p 00000000 00:00 0    [heap]\n");
+    check_whole(&heap);
+    heap_finish(&heap);
+}
+
+Test(heap, a_top_behind_which_there_is_nothing_is_not_believed)
+{
+    static const char *const maps[] = {
+        NULL,
+        /* It ends elsewhere, is none, or something else is behind it. */
+        "555500000000-555500021000 rw-p 00000000 00:00 0    [heap]\n",
+        "555500000000-555500020000 rw-p 00000000 00:00 0\n",
+        "555500000000-555500020000 rw-p 00000000 00:00 0    [heap]\n"
+        "555500020000-555500040000 rw-p 00000000 00:00 0    [heap]\n",
+    };
+    for (size_t i = 0; i < countof(maps); i++) {
+        struct heap heap = walk_trimmed(maps[i]);
+        check_true(heap.is_torn);
+        check_eq(chunks_find(&heap.chunks, heap.chunks.end).n_bytes, 0);
+        heap_finish(&heap);
+    }
 }
 
 Test(heap, a_header_that_is_not_resident_ends_it)
