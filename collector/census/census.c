@@ -263,7 +263,8 @@ read_pages(const struct view *view, struct census *census)
 
 /*
  * How much RSS moved while we read. A target that has nothing resident any more
- * died under our hands: what was read of it then was nothing, not zeroes.
+ * or has left its memory died under our hands: what was read of it then was
+ * nothing, not zeroes.
  */
 static void
 measure_skew(struct memory *memory, const struct hugetlb *hugetlb,
@@ -274,7 +275,7 @@ measure_skew(struct memory *memory, const struct hugetlb *hugetlb,
     hugetlb_leave_out(hugetlb, &after);
     const uint64_t rss_after = pages_resident(&after);
     census->skew_bytes = (int64_t)rss_after - (int64_t)census->rss_bytes;
-    census->is_read = is_scanned && rss_after != 0;
+    census->is_read = is_scanned && rss_after != 0 && memory_is_there(memory);
     memory_runs_finish(&after);
 }
 

@@ -92,6 +92,14 @@ memory_forget_pid(struct memory *memory)
     memory->pid = 0;
 }
 
+/* The kernel lists no mapping of a memory that nobody uses any more. */
+bool
+memory_is_there(struct memory *memory)
+{
+    char first;
+    return pread(memory->fds.maps, &first, 1, 0) == 1;
+}
+
 uint64_t
 memory_bytes_read(const struct memory *memory)
 {

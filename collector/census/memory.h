@@ -36,6 +36,12 @@ void memory_destroy(struct memory *memory);
 /* The target's image was replaced: the pid means another memory now. */
 void memory_forget_pid(struct memory *memory);
 
+/*
+ * False: the target has left it. What it had is being unmapped then, and some
+ * of its pages are still found.
+ */
+bool memory_is_there(struct memory *memory);
+
 /* All n_bytes, or false. */
 bool memory_read(struct memory *memory, uint64_t addr, void *where,
                  size_t n_bytes);

@@ -74,6 +74,12 @@ fake_memory_runs(struct memory *memory)
 /* ---- collector/census/memory.h ----------------------------------------- */
 
 bool
+memory_is_there(struct memory *memory)
+{
+    return memory->n_regions != 0;
+}
+
+bool
 memory_read(struct memory *memory, uint64_t addr, void *where, size_t n_bytes)
 {
     if (memory->on_read != NULL)

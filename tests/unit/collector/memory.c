@@ -155,7 +155,9 @@ Test(memory, what_has_died_cannot_be_read)
     struct memory *fast = target_memory(&target, target.pid);
     struct memory *slow = target_memory(&target, 0);
     char byte;
+    check_true(memory_is_there(fast));
     target_end(&target);
+    check_false(memory_is_there(fast));
     check_false(memory_read(fast, addr_of(4), &byte, 1));
     check_false(memory_read(slow, addr_of(4), &byte, 1));
     cr_assert_null(memory_maps_text(slow));
