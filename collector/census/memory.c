@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -59,9 +60,10 @@ enum {
 
 struct memory {
     struct memory_descriptors fds;
-    _Atomic pid_t pid; /* 0: process_vm_readv is not to be used */
-    bool has_no_scan;  /* the kernel is older than 6.7 */
-    uint64_t bytes_read;
+    pthread_mutex_t texts;    /* where their reading stands is the files' own */
+    _Atomic pid_t pid;        /* 0: process_vm_readv is not to be used */
+    _Atomic bool has_no_scan; /* the kernel is older than 6.7 */
+    _Atomic uint64_t bytes_read;
 };
 
 struct memory *
@@ -70,6 +72,7 @@ memory_create(const struct memory_descriptors *descriptors, pid_t pid)
     struct memory *memory = xcalloc(1, sizeof(*memory));
     memory->fds = *descriptors;
     memory->pid = pid;
+    pthread_mutex_init(&memory->texts, NULL);
     return memory;
 }
 
@@ -83,6 +86,7 @@ memory_destroy(struct memory *memory)
     close(memory->fds.smaps);
     close(memory->fds.rollup);
     close(memory->fds.pagemap);
+    pthread_mutex_destroy(&memory->texts);
     free(memory);
 }
 
@@ -97,7 +101,10 @@ bool
 memory_is_there(struct memory *memory)
 {
     char first;
-    return pread(memory->fds.maps, &first, 1, 0) == 1;
+    pthread_mutex_lock(&memory->texts);
+    const bool is_there = pread(memory->fds.maps, &first, 1, 0) == 1;
+    pthread_mutex_unlock(&memory->texts);
+    return is_there;
 }
 
 uint64_t
@@ -196,9 +203,9 @@ memory_read_spans(struct memory *memory, struct memory_span *spans,
     }
 }
 
-/* A file of /proc from its beginning, whole and NUL-terminated, or NULL. */
+/* The whole file from its beginning, NUL-terminated, or NULL. */
 static char *
-text_of(int fd)
+read_text(int fd)
 {
     if (lseek(fd, 0, SEEK_SET) != 0)
         return NULL;
@@ -225,16 +232,25 @@ text_of(int fd)
     return text;
 }
 
+static char *
+text_of(struct memory *memory, int fd)
+{
+    pthread_mutex_lock(&memory->texts);
+    char *text = read_text(fd);
+    pthread_mutex_unlock(&memory->texts);
+    return text;
+}
+
 char *
 memory_maps_text(struct memory *memory)
 {
-    return text_of(memory->fds.maps);
+    return text_of(memory, memory->fds.maps);
 }
 
 char *
 memory_smaps_text(struct memory *memory)
 {
-    return text_of(memory->fds.smaps);
+    return text_of(memory, memory->fds.smaps);
 }
 
 bool

@@ -5,7 +5,8 @@
  * process_vm_readv as a faster path where it is permitted. All of it reads.
  * What is not resident is never read: a read would make the page so.
  *
- * A memory belongs to one thread at a time.
+ * Two threads may read by it at once: the loop's takes an end's view while the
+ * survey's is at a census of before.
  */
 #ifndef COLLECTOR_CENSUS_MEMORY_H
 #define COLLECTOR_CENSUS_MEMORY_H

@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/census/maps.h"
 #include "include/attrs.h"
 #include "tests/unit/check.h"
 #include "tests/unit/collector/target.h"
@@ -186,6 +188,35 @@ Test(memory, maps_are_read_whole_and_again)
         cr_assert_not_null(strstr(text, "[stack]"));
         free(text);
     }
+    memory_destroy(memory);
+}
+
+static void *
+read_maps_often(void *context)
+{
+    for (unsigned round = 0; round < 300; round++) {
+        char *text = memory_maps_text(context);
+        struct maps maps = maps_parse(text);
+        check_ge(maps.n_maps, 300);
+        maps_finish(&maps);
+        check_true(memory_is_there(context));
+    }
+    return NULL;
+}
+
+/* More of them than one read gives: where it goes on belongs to the file. */
+Test(memory, two_threads_that_read_the_maps_get_all_of_them)
+{
+    const struct target self = {.pid = getpid()};
+    struct memory *memory = target_memory(&self, 0);
+    char *many = mmap(NULL, (size_t)600 * PAGE, PROT_READ,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (unsigned i = 0; i < 600; i += 2)
+        mprotect(many + (size_t)i * PAGE, PAGE, PROT_NONE);
+    pthread_t thread;
+    pthread_create(&thread, NULL, read_maps_often, memory);
+    read_maps_often(memory);
+    pthread_join(thread, NULL);
     memory_destroy(memory);
 }
 
