@@ -2,13 +2,12 @@
 
 #include <string.h>
 
-#include "include/bytes.h"
-
 bool
 decode_is_batch(const struct wire_batch *header, uint32_t n_buffers)
 {
     return header->magic == WIRE_MAGIC && header->version == WIRE_VERSION &&
-           header->used_bytes >= sizeof(*header) &&
+           (header->used_bytes == 0 || (header->used_bytes >= sizeof(*header) &&
+                                        header->used_bytes % 8 == 0)) &&
            header->used_bytes <= WIRE_BATCH_BYTES &&
            header->buffer < n_buffers && header->sequence != 0 &&
            header->sequence <= WIRE_MAX_SEQUENCE;
@@ -37,29 +36,52 @@ hand_over(const struct wire_record *head, const void *body,
     }
 }
 
+/* The bytes of the record that begins with this word; 0: it is none. */
+static size_t
+take_record(const char *start, size_t n_left,
+            const struct decode_handler *handler)
+{
+    struct wire_record head;
+    memcpy(&head, start, sizeof(head));
+    return head.n_bytes >= sizeof(head) && head.n_bytes % 8 == 0 &&
+                   head.n_bytes <= n_left && hand_over(&head, start, handler)
+               ? head.n_bytes
+               : 0;
+}
+
 size_t
 decode_batch(const void *batch, size_t at, const struct decode_handler *handler,
-             uint64_t *n_records, bool *is_sound)
+             struct decode_counts *counts, bool *is_sound)
 {
     struct wire_batch header;
     memcpy(&header, batch, sizeof(header));
+    const bool is_open = header.used_bytes == 0;
+    const size_t end = is_open ? WIRE_BATCH_BYTES : header.used_bytes;
     if (at < sizeof(header))
         at = sizeof(header);
     *is_sound = true;
-    while (at < header.used_bytes) {
-        struct bytes rest =
-            bytes_over((const char *)batch + at, header.used_bytes - at);
-        const unsigned char *start = rest.at;
-        struct wire_record head;
-        bytes_take(&rest, &head, sizeof(head));
-        if (!bytes_ok(&rest) || head.n_bytes < sizeof(head) ||
-            head.n_bytes % 8 != 0 || head.n_bytes > header.used_bytes - at ||
-            !hand_over(&head, start, handler)) {
+    while (at + sizeof(uint64_t) <= end) {
+        const char *start = (const char *)batch + at;
+        uint64_t word;
+        memcpy(&word, start, sizeof(word));
+        size_t n_bytes = sizeof(word);
+        if ((word & WIRE_EVENT) != 0) {
+            if (handler->event != NULL)
+                handler->event(handler->context, word);
+        } else if (word != 0) {
+            n_bytes = take_record(start, end - at, handler);
+        } else if (is_open) {
+            return at;
+        } else {
+            counts->holes++;
+        }
+        if (n_bytes == 0) {
             *is_sound = false;
             return at;
         }
-        at += head.n_bytes;
-        (*n_records)++;
+        at += n_bytes;
+        counts->records++;
     }
+    *is_sound = at >= end;
     return at;
 }

@@ -17,6 +17,7 @@
 /* One function a kind; NULL: not of interest. */
 struct decode_handler {
     void *context;
+    void (*event)(void *context, uint64_t event); /* of one word */
 #define X(NAME, name) \
     void (*name)(void *context, const struct wire_##name *record);
     WIRE_RECORDS(X)
@@ -26,13 +27,18 @@ struct decode_handler {
 /* Whether the header is one, of this buffer, with a length inside the batch. */
 bool decode_is_batch(const struct wire_batch *header, uint32_t n_buffers);
 
+struct decode_counts {
+    uint64_t records; /* the holes included */
+    uint64_t holes;
+};
+
 /*
  * Hands over the records of a batch from offset `at` on (0: all of them), and
- * returns the offset behind the last. *n_records counts them. False in
+ * returns the offset behind the last. Adds to what it counts. False in
  * *is_sound if the rest could not be understood.
  */
 size_t decode_batch(const void *batch, size_t at,
-                    const struct decode_handler *handler, uint64_t *n_records,
-                    bool *is_sound);
+                    const struct decode_handler *handler,
+                    struct decode_counts *counts, bool *is_sound);
 
 #endif

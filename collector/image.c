@@ -7,7 +7,10 @@
 #include "include/cpython.h"
 #include "include/xalloc.h"
 
-enum { MOST_STACKS = 16384 }; /* beyond them a stack is unexplained */
+enum {
+    MOST_STACKS = 16384, /* beyond them a stack is unexplained */
+    MOST_DRAINS = 64,    /* of a target that tells faster than we read */
+};
 
 /* ---- records ----------------------------------------------------------- */
 
@@ -66,10 +69,90 @@ on_remap(void *context, const struct wire_remap *remap)
                  remap->caller);
 }
 
+static uint32_t
+buffer_of(const struct image *image)
+{
+    return source_buffer(image->source);
+}
+
+/* What a word tells is counted here, all else by the target itself. */
+static void
+on_event(void *context, uint64_t event)
+{
+    struct image *image = context;
+    const struct livemap_block block = {
+        .addr = wire_event_addr(event),
+        .n_bytes = wire_event_bytes(event),
+        .asked_bytes = wire_event_bytes(event) - wire_event_slack(event),
+        .is_python = wire_event_caller(event) == WIRE_CALLER_PYTHON,
+    };
+    struct wire_counters *told = &image->told[wire_event_caller(event)];
+    if ((event & WIRE_EVENT_DEATH) != 0) {
+        told->deaths++;
+        told->death_bytes += block.n_bytes;
+        if (image->turns != NULL)
+            turns_death(image->turns, buffer_of(image), block.addr);
+    } else {
+        told->births++;
+        told->birth_bytes += block.n_bytes;
+        if (image->turns != NULL)
+            turns_birth(image->turns, buffer_of(image), &block);
+    }
+}
+
+static void
+on_turn(void *context, const struct wire_turn *turn)
+{
+    const struct image *image = context;
+    if (image->turns != NULL)
+        turns_take(image->turns, buffer_of(image), turn->turn);
+}
+
+static void
+on_fork(void *context, const struct wire_fork *fork)
+{
+    const struct image *image = context;
+    if (image->turns != NULL)
+        turns_fork(image->turns, buffer_of(image), fork->number);
+}
+
+/* The death was counted, and was none. */
+static void
+on_revival(void *context, const struct wire_revival *revival)
+{
+    struct image *image = context;
+    const bool is_python = revival->record.detail == WIRE_CALLER_PYTHON;
+    const struct livemap_block block = {
+        .addr = revival->addr,
+        .n_bytes = revival->n_bytes,
+        .asked_bytes = revival->n_bytes,
+        .is_python = is_python,
+    };
+    const struct census_block large = {
+        .addr = revival->addr,
+        .n_bytes = revival->n_bytes,
+        .is_python = is_python,
+    };
+    image->told[is_python].deaths--;
+    image->told[is_python].death_bytes -= revival->n_bytes;
+    if (revival->n_bytes >= WIRE_LARGE_BYTES)
+        blocks_birth(image->blocks, revival->stamp, &large);
+    if (image->turns != NULL)
+        turns_birth(image->turns, buffer_of(image), &block);
+}
+
 static void
 on_birth(void *context, const struct wire_birth *birth)
 {
     const struct image *image = context;
+    const struct livemap_block any = {
+        .addr = birth->addr,
+        .n_bytes = birth->n_bytes,
+        .asked_bytes = birth->asked_bytes,
+        .is_python = birth->record.detail == WIRE_CALLER_PYTHON,
+    };
+    if (image->turns != NULL)
+        turns_birth(image->turns, buffer_of(image), &any);
     const struct census_block block = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
@@ -83,6 +166,8 @@ on_death(void *context, const struct wire_death *death)
 {
     const struct image *image = context;
     blocks_death(image->blocks, death->stamp, death->addr, image->now_us);
+    if (image->turns != NULL)
+        turns_death(image->turns, buffer_of(image), death->addr);
 }
 
 /* glibc gives a cached stack again, and a program its own. */
@@ -180,6 +265,7 @@ image_drain(struct image *image, uint64_t now_us)
 {
     const struct decode_handler handler = {
         .context = image,
+        .event = on_event,
         .map = on_map,
         .unmap = on_unmap,
         .remap = on_remap,
@@ -190,10 +276,30 @@ image_drain(struct image *image, uint64_t now_us)
         .gc = on_gc,
         .spawn = on_spawn,
         .end = on_end,
+        .turn = on_turn,
+        .revival = on_revival,
+        .fork = on_fork,
     };
     image->now_us = now_us;
     mappings_set_time(image->mappings, now_us);
     image->is_open = source_drain(image->source, &handler);
+    if (image->turns == NULL)
+        return;
+    if (source_is_dry(image->source))
+        turns_pass(image->turns);
+    if (!image->is_open)
+        turns_finish(image->turns);
+}
+
+/* To the end of what there is: once for that, and once for what it follows. */
+void
+image_settle(struct image *image, uint64_t now_us)
+{
+    unsigned n_dry = 0;
+    for (unsigned i = 0; i < MOST_DRAINS && n_dry < 2 && image->is_open; i++) {
+        image_drain(image, now_us);
+        n_dry += source_is_dry(image->source);
+    }
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -210,6 +316,16 @@ read_python_version(struct image *image)
         image->python_major = major;
         image->python_minor = minor;
     }
+}
+
+static struct livemap *
+first_heap(const struct image *image, const struct image *forked_from)
+{
+    struct livemap *heap =
+        forked_from == NULL || forked_from->turns == NULL
+            ? NULL
+            : turns_take_fork(forked_from->turns, image->hello.fork_number);
+    return heap != NULL ? heap : livemap_create();
 }
 
 struct image *
@@ -241,6 +357,8 @@ image_create(const struct introduction *introduction,
     image->exit_status = -1;
     image->listener = *listener;
     read_python_version(image);
+    if (introduction->level == WIRE_LEVEL_EXACT)
+        image->turns = turns_create(first_heap(image, forked_from));
     if (forked_from != NULL) {
         image->arenas =
             arenas_clone(forked_from->arenas, image->hello.fork_stamp);
@@ -278,6 +396,7 @@ image_destroy(struct image *image)
     arenas_destroy(image->arenas);
     mappings_destroy(image->mappings);
     blocks_destroy(image->blocks);
+    turns_destroy(image->turns);
     free(image->control_blocks);
     free(image->stacks);
     free(image);
@@ -292,8 +411,12 @@ image_is_sound(const struct image *image)
 struct source_totals
 image_totals(struct image *image)
 {
-    return image->source == NULL ? image->last_totals
-                                 : source_totals(image->source);
+    if (image->source == NULL)
+        return image->last_totals;
+    struct source_totals totals = source_totals(image->source);
+    for (unsigned i = 0; i < WIRE_N_CALLERS; i++)
+        source_add_counters(&totals.counters[i], &image->told[i]);
+    return totals;
 }
 
 static struct census_range

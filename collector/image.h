@@ -17,6 +17,7 @@
 #include "collector/model/blocks.h"
 #include "collector/model/gc.h"
 #include "collector/model/mappings.h"
+#include "collector/model/turns.h"
 #include "collector/source.h"
 #include "include/wire.h"
 
@@ -26,7 +27,8 @@ struct introduction {
     const char *exe;     /* exe_bytes, not terminated */
     const char *command; /* command_bytes */
     int fds[WIRE_N_FDS];
-    pid_t pid; /* as we see it */
+    pid_t pid;             /* as we see it */
+    enum wire_level level; /* at which it was welcomed */
 };
 
 /* What is told further, as it is drained. */
@@ -43,6 +45,7 @@ struct image {
     struct arenas *arenas;
     struct mappings *mappings;
     struct blocks *blocks;
+    struct turns *turns; /* with its heap; NULL at level watch */
     struct gc gc;
     unsigned python_major; /* 0: none, or one that is not known */
     unsigned python_minor;
@@ -58,6 +61,7 @@ struct image {
     struct census_range *stacks; /* that the program supplied */
     size_t n_stacks;
     size_t stack_capacity;
+    struct wire_counters told[WIRE_N_CALLERS]; /* by events of one word */
     struct source_totals last_totals;
     uint64_t now_us; /* while draining */
 };
@@ -81,6 +85,9 @@ void image_drain(struct image *image, uint64_t now_us);
 bool image_is_sound(const struct image *image);
 
 struct source_totals image_totals(struct image *image);
+
+/* Takes what there is, until nothing is held back any more. */
+void image_settle(struct image *image, uint64_t now_us);
 
 /* Why and when a census is taken; times of the recording. */
 struct census_occasion {

@@ -48,6 +48,8 @@ struct options {
     const char *output;
     int launcher; /* descriptor of the one who started us; -1: nobody */
     struct inspection_plan inspection; /* pid 0: none */
+    enum wire_level level;
+    const char *lives; /* a directory; NULL: they are not written */
 };
 
 /* A mark on its way: answered when its censuses are committed. */
@@ -421,6 +423,7 @@ open_all(struct collector *collector, const struct options *options)
                                             &listener, why, sizeof(why));
     if (collector->rendezvous == NULL)
         refuse(options, options->socket, why);
+    rendezvous_set_level(collector->rendezvous, options->level);
     char *path = recording_path(options);
     collector->recording =
         recording_open(path, options->socket, why, sizeof(why));
@@ -472,9 +475,11 @@ own_cpu_us(void)
 
 /* Everything is written before the launcher hears that it is. */
 static bool
-close_all(struct collector *collector)
+close_all(struct collector *collector, const struct options *options)
 {
     roster_finish(collector->roster);
+    if (options->lives != NULL)
+        roster_write_lives(collector->roster, options->lives);
     if (collector->inspection != NULL)
         inspection_finish(collector->inspection);
     survey_destroy(collector->survey);
@@ -496,7 +501,7 @@ close_all(struct collector *collector)
 /* ---- options ----------------------------------------------------------- */
 
 static const char help[] =
-    "usage: residued [--socket PATH] [--output DIR]\n"
+    "usage: residued [--socket PATH] [--output DIR] [--exact]\n"
     "\n"
     "Records every process of this user that is started with\n"
     "LD_PRELOAD=.../libresidue-preload.so, until it gets SIGTERM or SIGINT.\n"
@@ -504,6 +509,7 @@ static const char help[] =
     "  --socket PATH  where processes introduce themselves (default: `socket`\n"
     "                 in the user's directory; RESIDUE_SOCKET tells them)\n"
     "  --output DIR   where the recording goes (default: here)\n"
+    "  --exact        every call of malloc and free, in order\n"
     "  --help         this text\n";
 
 static void
@@ -516,54 +522,77 @@ default_socket(char *path)
              "name one with --socket");
 }
 
+enum {
+    SOCKET = 256,
+    OUTPUT,
+    EXACT,
+    LAUNCHER,
+    INSPECT,
+    EVERY,
+    TIMES,
+    LIVES,
+    HELP,
+};
+
+static void
+take_option(struct options *options, int option)
+{
+    switch (option) {
+    case SOCKET:
+        options->socket[0] = '\0';
+        if (!rendezvous_append(options->socket, optarg))
+            errx(EXIT_USAGE, "%s: longer than a socket's path may be", optarg);
+        break;
+    case OUTPUT:
+        options->output = optarg;
+        break;
+    case EXACT:
+        options->level = WIRE_LEVEL_EXACT;
+        break;
+    case LAUNCHER:
+        options->launcher = atoi(optarg);
+        break;
+    case INSPECT:
+        options->inspection.pid = atoi(optarg);
+        break;
+    case EVERY:
+        options->inspection.period_us = strtoull(optarg, NULL, 10);
+        break;
+    case TIMES:
+        options->inspection.n_times = strtoull(optarg, NULL, 10);
+        break;
+    case LIVES:
+        options->lives = optarg;
+        break;
+    case HELP:
+        fputs(help, stdout);
+        exit(EXIT_SUCCESS);
+    default:
+        fputs(help, stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
 static struct options
 parse(int argc, char **argv)
 {
-    enum { SOCKET = 256, OUTPUT, LAUNCHER, INSPECT, EVERY, TIMES, HELP };
     static const struct option known[] = {
         {"socket",      required_argument, NULL, SOCKET  },
         {"output",      required_argument, NULL, OUTPUT  },
+        {"exact",       no_argument,       NULL, EXACT   },
  /* Of `residue run` and `residue inspect`, as are the next three. */
         {"launcher-fd", required_argument, NULL, LAUNCHER},
         {"inspect",     required_argument, NULL, INSPECT },
         {"every-us",    required_argument, NULL, EVERY   },
         {"times",       required_argument, NULL, TIMES   },
+        {"lives",       required_argument, NULL, LIVES   }, /* of tests */
         {"help",        no_argument,       NULL, HELP    },
         {NULL,          0,                 NULL, 0       },
     };
     struct options options = {.output = ".", .launcher = -1};
     int option;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case SOCKET:
-            options.socket[0] = '\0';
-            if (!rendezvous_append(options.socket, optarg))
-                errx(EXIT_USAGE, "%s: longer than a socket's path may be",
-                     optarg);
-            break;
-        case OUTPUT:
-            options.output = optarg;
-            break;
-        case LAUNCHER:
-            options.launcher = atoi(optarg);
-            break;
-        case INSPECT:
-            options.inspection.pid = atoi(optarg);
-            break;
-        case EVERY:
-            options.inspection.period_us = strtoull(optarg, NULL, 10);
-            break;
-        case TIMES:
-            options.inspection.n_times = strtoull(optarg, NULL, 10);
-            break;
-        case HELP:
-            fputs(help, stdout);
-            exit(EXIT_SUCCESS);
-        default:
-            fputs(help, stderr);
-            exit(EXIT_USAGE);
-        }
-    }
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
+        take_option(&options, option);
     if (optind != argc)
         errx(EXIT_USAGE, "%s: no argument is expected; see residued --help",
              argv[optind]);
@@ -586,5 +615,5 @@ main(int argc, char **argv)
         printf("listening at %s\n", options.socket);
     fflush(stdout);
     loop_run(collector.loop, after_round, &collector);
-    return close_all(&collector) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return close_all(&collector, &options) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

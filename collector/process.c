@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "collector/lives.h"
 #include "collector/process_census.h"
 #include "collector/process_rows.h"
 #include "collector/process_state.h"
@@ -159,9 +160,11 @@ process_create(struct process_world *world, int64_t id,
         (int64_t)recording_us(world->recording, introduction->hello.started_ns);
     process->proc = proc_open(introduction->pid);
     const bool is_fork = introduction->hello.reason == WIRE_REASON_FORK;
-    if (is_fork && parent != NULL && parent->image->is_open)
-        process_drain(
-            parent); /* what it mapped before the fork is the child's too */
+    if (is_fork && parent != NULL && parent->image->is_open) {
+        /* What it had before the fork is the child's too. */
+        process_drain(parent);
+        image_settle(parent->image, process_now_us(parent));
+    }
     process->image =
         begin_image(process, introduction,
                     is_fork && parent != NULL ? parent->image : NULL);
@@ -348,6 +351,18 @@ process_finish(struct process *process)
         note_death(process);
     if (is_dead)
         settle_untold(process);
+}
+
+void
+process_write_lives(const struct process *process, const char *directory)
+{
+    const struct turns *turns = process->image->turns;
+    if (turns == NULL)
+        return;
+    char *path = xasprintf("%s/%d.live", directory, process_ns_pid(process));
+    if (!lives_write(turns_map(turns), path))
+        warn("%s", path);
+    free(path);
 }
 
 bool

@@ -48,6 +48,9 @@ void process_set_exit(struct process *process, int wait_status);
 /* The collector stops: whatever the process still does is not recorded. */
 void process_finish(struct process *process);
 
+/* Its live blocks into directory/PID.live, where they are known one by one. */
+void process_write_lives(const struct process *process, const char *directory);
+
 /*
  * Nothing more will come: it is dead, or runs an image that does not speak to
  * us and has been silent for a while.

@@ -14,6 +14,17 @@ process_add_counters(struct wire_counters a, const struct wire_counters *b)
     return a;
 }
 
+/* As if nothing of it had died. */
+static struct wire_counters
+living(const struct livemap *heap)
+{
+    const struct livemap_totals totals = livemap_totals(heap);
+    return (struct wire_counters){
+        .births = totals.live_blocks,
+        .birth_bytes = totals.live_bytes,
+    };
+}
+
 /* What the process did over all its images, and what lives in this one. */
 struct recording_moment
 process_moment(const struct process *process)
@@ -29,6 +40,8 @@ process_moment(const struct process *process)
         if (image->hello.reason == WIRE_REASON_FORK)
             own = process_add_counters(own, &image->hello.inherited[i]);
     }
+    if (image->turns != NULL)
+        own = living(turns_map(image->turns));
     return (struct recording_moment){
         .process = process->id,
         .image = process->n_execs,
@@ -62,7 +75,7 @@ process_put_row(struct process *process)
         .python =
             hello->python_version[0] == '\0' ? NULL : hello->python_version,
         .note = process->note,
-        .level = "watch",
+        .level = image->turns == NULL ? "watch" : "exact",
         .start_us = process->start_us,
         .end_us = process->end_us,
         .exit_status = process->exit_status,

@@ -21,7 +21,9 @@ enum {
     MOST_CONNECTIONS = 4096,
     MOST_FDS = 16, /* that may come with a datagram, wanted or not */
     SILENT_TICKS = 20,
-    FULL_WAIT_MS = 100, /* how long a full pipe may hold a thread */
+    /* How long a full pipe may hold a thread; where nothing is to be lost. */
+    FULL_WAIT_MS = 100,
+    EXACT_WAIT_MS = 10000,
     DATAGRAM_BYTES = sizeof(struct wire_hello) + 2 * WIRE_TEXT_BYTES,
 };
 
@@ -44,6 +46,7 @@ struct rendezvous {
     int spare; /* a descriptor for the moment when there are no others */
     bool has_complained;
     char path[108];
+    enum wire_level level;
 };
 
 struct datagram {
@@ -210,6 +213,7 @@ welcome(struct connection *connection, struct datagram *datagram)
     enum wire_verdict verdict = read_hello(datagram, &introduction);
     if (verdict == WIRE_WELCOME) {
         datagram->n_fds = 0; /* the listener's from here on */
+        introduction.level = connection->rendezvous->level;
         if (!listener->introduced(listener->context, &introduction))
             verdict = WIRE_REFUSED_MALFORMED;
     }
@@ -217,7 +221,10 @@ welcome(struct connection *connection, struct datagram *datagram)
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
         .verdict = (uint16_t)verdict,
-        .full_wait_ms = FULL_WAIT_MS,
+        .full_wait_ms = connection->rendezvous->level == WIRE_LEVEL_EXACT
+                            ? EXACT_WAIT_MS
+                            : FULL_WAIT_MS,
+        .level = (uint32_t)connection->rendezvous->level,
     };
     if (verdict != WIRE_WELCOME)
         warnx("process %d introduced itself in a way that is not understood",
@@ -227,6 +234,12 @@ welcome(struct connection *connection, struct datagram *datagram)
 }
 
 /* ---- requests ---------------------------------------------------------- */
+
+void
+rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level)
+{
+    rendezvous->level = level;
+}
 
 bool
 rendezvous_is_adopted(const struct connection *connection)

@@ -34,6 +34,9 @@ struct rendezvous *rendezvous_open(struct loop *loop, const char *path,
                                    const struct rendezvous_listener *listener,
                                    char *why, size_t n_bytes);
 
+/* At which level processes are welcomed; watch if this is not called. */
+void rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level);
+
 /* The path goes with it. */
 void rendezvous_close(struct rendezvous *rendezvous);
 

@@ -227,6 +227,13 @@ roster_is_over(const struct roster *roster)
 }
 
 void
+roster_write_lives(const struct roster *roster, const char *directory)
+{
+    for (size_t i = 0; i < roster->n_processes; i++)
+        process_write_lives(roster->processes[i], directory);
+}
+
+void
 roster_finish(struct roster *roster)
 {
     for (size_t i = 0; i < roster->n_processes; i++)

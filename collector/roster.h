@@ -48,6 +48,9 @@ unsigned roster_n_open(const struct roster *roster);
 /* Whether all is told: nobody lives, nobody is expected, no census is out. */
 bool roster_is_over(const struct roster *roster);
 
+/* For tests: what each process has alive (process_write_lives). */
+void roster_write_lives(const struct roster *roster, const char *directory);
+
 /* The collector stops: the last rows of everybody. */
 void roster_finish(struct roster *roster);
 

@@ -45,6 +45,9 @@ struct source {
     struct reader *readers;
     size_t n_readers;
     bool is_sound;
+    bool has_begun;
+    bool is_dry;
+    uint32_t buffer; /* that is handed over */
 };
 
 /* ---- opening ----------------------------------------------------------- */
@@ -120,6 +123,18 @@ uint64_t
 source_shared_inode(const struct source *source)
 {
     return source->shared_inode;
+}
+
+uint32_t
+source_buffer(const struct source *source)
+{
+    return source->buffer;
+}
+
+bool
+source_is_dry(const struct source *source)
+{
+    return source->is_dry;
 }
 
 bool
@@ -198,8 +213,11 @@ read_batch(struct source *source, const void *bytes, bool is_closed,
         return;
     skip_to(reader, &batch);
     bool is_sound;
-    reader->at =
-        decode_batch(bytes, reader->at, handler, &reader->n_events, &is_sound);
+    struct decode_counts counts = {0};
+    source->buffer = batch.buffer;
+    reader->at = decode_batch(bytes, reader->at, handler, &counts, &is_sound);
+    reader->n_events += counts.records;
+    reader->lost_events += counts.holes;
     source->is_sound = source->is_sound && is_sound;
     if (is_closed) {
         reader->sequence++;
@@ -263,6 +281,20 @@ read_closed(struct source *source, uint32_t buffer, uint64_t end, bool may_come,
     return true;
 }
 
+/*
+ * Of a batch that is being filled: up to the first word that changed between
+ * two copies, for a copy may have caught it half written.
+ */
+static void
+keep_settled(char *bytes, const char *again)
+{
+    size_t n = sizeof(struct wire_batch);
+    while (n < WIRE_BATCH_BYTES &&
+           memcmp(bytes + n, again + n, sizeof(uint64_t)) == 0)
+        n += sizeof(uint64_t);
+    memset(bytes + n, 0, WIRE_BATCH_BYTES - n);
+}
+
 /* What the buffer holds that did not come by the pipe, or not yet. */
 static void
 drain_buffer(struct source *source, uint32_t buffer,
@@ -279,10 +311,16 @@ drain_buffer(struct source *source, uint32_t buffer,
         source->is_sound = false;
         return;
     }
-    if (!read_closed(source, buffer, head.sequence, true, handler))
+    if (!read_closed(source, buffer, head.sequence, true, handler)) {
+        source->is_dry = false;
         return;
-    if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes))
+    }
+    char again[WIRE_BATCH_BYTES];
+    if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes) &&
+        copy_batch(source, buffer, head.sequence, again)) {
+        keep_settled(bytes, again);
         read_batch(source, bytes, false, handler);
+    }
 }
 
 /* One that was not sent, the pipe being full, is still in the memory. */
@@ -328,12 +366,25 @@ drain_pipe(struct source *source, const struct decode_handler *handler)
 bool
 source_drain(struct source *source, const struct decode_handler *handler)
 {
+    if (!source->has_begun)
+        drain_buffer(source, 0, handler); /* from before there were others */
+    source->has_begun = true;
     const enum drained drained = drain_pipe(source, handler);
+    source->is_dry = drained != DRAINED_IN_PART;
     if (drained == DRAINED_IN_PART)
         return true; /* what the memory shows comes after the rest */
     for (uint32_t i = 0; i < n_buffers(source) && source->is_sound; i++)
         drain_buffer(source, i, handler);
     return drained == DRAINED_FOR_NOW && source->is_sound;
+}
+
+void
+source_add_counters(struct wire_counters *sum, const struct wire_counters *part)
+{
+    sum->births += part->births;
+    sum->birth_bytes += part->birth_bytes;
+    sum->deaths += part->deaths;
+    sum->death_bytes += part->death_bytes;
 }
 
 struct source_totals
@@ -343,12 +394,8 @@ source_totals(const struct source *source)
     for (size_t i = 0; i < source->n_readers; i++) {
         const struct reader *reader = &source->readers[i];
         for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
-            const struct wire_counters *part = &reader->head.counters[caller];
-            struct wire_counters *sum = &totals.counters[caller];
-            sum->births += part->births;
-            sum->birth_bytes += part->birth_bytes;
-            sum->deaths += part->deaths;
-            sum->death_bytes += part->death_bytes;
+            source_add_counters(&totals.counters[caller],
+                                &reader->head.counters[caller]);
         }
         totals.lost_events += reader->head.lost_events + reader->lost_events;
         totals.lost_batches += reader->lost_batches;

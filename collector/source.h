@@ -40,10 +40,18 @@ uint64_t source_shared_inode(const struct source *source);
  * any more, or what came was malformed (source_is_sound tells).
  */
 bool source_drain(struct source *source, const struct decode_handler *handler);
+
+/* While it hands over: the buffer that the record is from. */
+uint32_t source_buffer(const struct source *source);
+
+/* Whether the last drain came to the end of all that there was. */
+bool source_is_dry(const struct source *source);
 bool source_is_sound(const struct source *source);
 
 /* As the last drain saw them. */
 struct source_totals source_totals(const struct source *source);
+void source_add_counters(struct wire_counters *sum,
+                         const struct wire_counters *part);
 
 /* ---- the moment called end; from any thread -------------------------- */
 

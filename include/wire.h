@@ -27,12 +27,13 @@
 #define INCLUDE_WIRE_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     WIRE_MAGIC = 0x31647372, /* "rsd1" */
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2,
     WIRE_BATCH_BYTES = 4096,
     WIRE_BUFFER_BYTES = 64 * 1024,
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
@@ -109,10 +110,16 @@ struct wire_hello {
     char python_version[24];       /* "3.11.7", or empty */
     uint16_t exe_bytes;            /* then follow the two texts: */
     uint16_t command_bytes;        /* /proc/self/exe, /proc/self/cmdline */
-    uint32_t reserved;
+    uint32_t fork_number;          /* after a fork: of the parent's FORK */
 };
 
 static_assert(sizeof(struct wire_hello) == 192, "a packed layout");
+
+/* What is told of the malloc family. */
+enum wire_level {
+    WIRE_LEVEL_WATCH, /* counts, and large blocks */
+    WIRE_LEVEL_EXACT, /* each block, in an order that is its own */
+};
 
 enum wire_verdict {
     WIRE_WELCOME,
@@ -127,7 +134,7 @@ struct wire_welcome {
     uint16_t version;
     uint16_t verdict;      /* enum wire_verdict */
     uint32_t full_wait_ms; /* how long a full pipe may hold a thread; 0: drop */
-    uint32_t reserved;
+    uint32_t level;        /* enum wire_level */
 };
 
 static_assert(sizeof(struct wire_welcome) == 16, "a packed layout");
@@ -151,7 +158,11 @@ struct wire_shared {
     uint32_t end_asked; /* written by the target */
     uint32_t end_done;  /* written by the collector */
     uint32_t end_left;  /* written by the target */
+    uint32_t unused[10];
+    uint64_t turn; /* the greatest that a thread has taken; a line of its own */
 };
+
+static_assert(offsetof(struct wire_shared, turn) == 64, "a line of its own");
 
 /*
  * The head of a buffer. One thread owns a buffer at a time and is the only
@@ -160,11 +171,12 @@ struct wire_shared {
  */
 struct wire_buffer_head {
     struct wire_counters counters[WIRE_N_CALLERS];
-    uint32_t owner_tid; /* 0: free */
-    uint32_t reserved;
+    uint32_t owner_tid;   /* 0: free */
+    uint32_t open_bytes;  /* the writer's own: how far it is in its batch */
     uint64_t sequence;    /* of the batch being filled, from 1; 0: none yet */
     uint64_t n_events;    /* written to batches, since the start */
     uint64_t lost_events; /* counted but never written to a batch */
+    uint64_t sent;        /* the writer's own: the batch it has sent last */
 };
 
 static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
@@ -174,14 +186,16 @@ static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
  * A batch: this header, then records. Batch `sequence` of a buffer lies at
  * offset (1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES of it, until a
  * later one takes its place; a reader that copies it there looks afterwards at
- * the head's sequence. `used_bytes` is the last field written for each record
- * (release), so that whole records are found below it. A reader that meets a
+ * the head's sequence. While it is filled it is zero behind its last record,
+ * and the first word of a record is written last (release): there a reader
+ * ends. A closed one says how long it is; a zero among its records is an event
+ * that a signal handler interrupted for long, and lost. A reader that meets a
  * gap in the sequence knows from `first_event` how many events it lacks.
  */
 struct wire_batch {
     uint32_t magic;
     uint16_t version;
-    uint16_t used_bytes; /* of the whole batch, this header included */
+    uint16_t used_bytes; /* of the whole batch; 0: it is being filled */
     uint32_t buffer;
     uint32_t tid;
     uint64_t sequence;
@@ -208,7 +222,10 @@ static_assert(sizeof(struct wire_batch) == 40, "a packed layout");
     X(PYTHON, python)   \
     X(GC, gc)           \
     X(SPAWN, spawn)     \
-    X(END, end)
+    X(END, end)         \
+    X(TURN, turn)       \
+    X(REVIVAL, revival) \
+    X(FORK, fork)
 
 enum wire_kind {
     WIRE_KIND_NONE,
@@ -220,10 +237,90 @@ enum wire_kind {
 
 /* Every record starts so; n_bytes is its whole length, a multiple of 8. */
 struct wire_record {
-    uint16_t kind;
     uint16_t n_bytes;
+    uint8_t zero; /* tells it from an event */
+    uint8_t kind;
     uint32_t detail; /* per kind, 0 where nothing is said */
 };
+
+/*
+ * At level exact the birth and the death of a block are a word among the
+ * records, known by WIRE_EVENT:
+ *
+ *     21-63  address / 16
+ *     20     1
+ *     19     a death
+ *     6-18   (usable bytes + 8) / 16, which is glibc's chunk
+ *     1-5    usable less asked bytes; of a death 0
+ *     0      enum wire_caller
+ *
+ * so that few instructions make it of an address and a chunk's size. What does
+ * not fit (large blocks, odd sizes, other allocators) is a BIRTH or a DEATH. Of
+ * both the order within a buffer is the order of the thread's calls, and of two
+ * buffers that of their turns.
+ */
+#define WIRE_EVENT ((uint64_t)1 << 20)
+#define WIRE_EVENT_DEATH ((uint64_t)1 << 19)
+
+enum {
+    WIRE_EVENT_ADDR_SHIFT = 21,
+    WIRE_EVENT_CHUNK_SHIFT = 6,
+    WIRE_EVENT_SLACK_SHIFT = 1,
+    WIRE_EVENT_MOST_CHUNKS = (1 << 13) - 1,
+    WIRE_EVENT_MOST_SLACK = (1 << 5) - 1,
+    WIRE_EVENT_GRAIN = 16,
+};
+
+static inline bool
+wire_event_fits(uint64_t addr, uint64_t n_bytes, uint64_t asked_bytes)
+{
+    return addr % WIRE_EVENT_GRAIN == 0 && addr >> 47 == 0 &&
+           n_bytes % WIRE_EVENT_GRAIN == 8 && n_bytes + 8 < WIRE_LARGE_BYTES &&
+           n_bytes - asked_bytes <= WIRE_EVENT_MOST_SLACK;
+}
+
+/* Half of an event: twice that, and the caller. kind: 0 or WIRE_EVENT_DEATH. */
+static inline __attribute__((always_inline)) uint64_t
+wire_event_half(uint64_t addr, uint64_t chunk_bytes, uint64_t slack,
+                uint64_t kind)
+{
+    return (addr << 16) + (WIRE_EVENT | kind) / 2 + (slack + chunk_bytes * 2);
+}
+
+/* Of a death asked_bytes is n_bytes. */
+static inline uint64_t
+wire_event(uint64_t addr, uint64_t n_bytes, uint64_t asked_bytes,
+           enum wire_caller caller)
+{
+    return 2 * wire_event_half(addr, n_bytes + 8, n_bytes - asked_bytes, 0) +
+           (caller == WIRE_CALLER_PYTHON);
+}
+
+static inline uint64_t
+wire_event_addr(uint64_t event)
+{
+    return (event >> WIRE_EVENT_ADDR_SHIFT) * WIRE_EVENT_GRAIN;
+}
+
+static inline uint64_t
+wire_event_bytes(uint64_t event)
+{
+    return (event >> WIRE_EVENT_CHUNK_SHIFT & WIRE_EVENT_MOST_CHUNKS) *
+               WIRE_EVENT_GRAIN -
+           8;
+}
+
+static inline uint64_t
+wire_event_slack(uint64_t event)
+{
+    return event >> WIRE_EVENT_SLACK_SHIFT & WIRE_EVENT_MOST_SLACK;
+}
+
+static inline enum wire_caller
+wire_event_caller(uint64_t event)
+{
+    return (enum wire_caller)(event & 1);
+}
 
 /* mmap gave [addr, addr + n_bytes); detail: MAP_* flags. */
 struct wire_map {
@@ -330,6 +427,35 @@ struct wire_end {
     int32_t exit_status; /* -1: not known here */
 };
 
+/*
+ * The thread's blocks from here on come after those of smaller turns, of all
+ * threads. Whoever tells of a block takes a turn if another has taken one since
+ * its own; while a process has had one thread only, there is none.
+ */
+struct wire_turn {
+    struct wire_record record;
+    uint64_t turn;
+};
+
+/* At level exact: a fork comes. A child that says this number had all this. */
+struct wire_fork {
+    struct wire_record record;
+    uint64_t number;
+};
+
+/*
+ * At level exact: the block whose death was told last by this thread lives on,
+ * because realloc could not move it; detail: enum wire_caller.
+ */
+struct wire_revival {
+    struct wire_record record;
+    uint64_t stamp;
+    uint64_t addr;
+    uint64_t n_bytes;
+};
+
+static_assert(WIRE_CALLER_PYTHON == 1, "a bit of an event");
+static_assert(sizeof(struct wire_record) == 8, "a packed layout");
 static_assert(sizeof(struct wire_map) == 48, "a packed layout");
 static_assert(sizeof(struct wire_unmap) == 32, "a packed layout");
 static_assert(sizeof(struct wire_remap) == 64, "a packed layout");
@@ -340,5 +466,6 @@ static_assert(sizeof(struct wire_python) == 88, "a packed layout");
 static_assert(sizeof(struct wire_gc) == 40, "a packed layout");
 static_assert(sizeof(struct wire_spawn) == 16, "a packed layout");
 static_assert(sizeof(struct wire_end) == 24, "a packed layout");
+static_assert(sizeof(struct wire_turn) == 16, "a packed layout");
 
 #endif

@@ -7,6 +7,11 @@
 #include "preload/raw.h"
 #include "preload/sink.h"
 
+/* A divisor of WIRE_BATCHES: the ring never ends within a write. */
+enum { BATCHES_A_WRITE = 5 };
+
+static_assert(WIRE_BATCHES % BATCHES_A_WRITE == 0, "a write is one piece");
+
 static struct wire_batch *
 batch_at(struct wire_buffer_head *head, uint64_t sequence)
 {
@@ -15,11 +20,24 @@ batch_at(struct wire_buffer_head *head, uint64_t sequence)
                                          place * WIRE_BATCH_BYTES);
 }
 
+/* By words: the hot path's instructions are counted, and these are too. */
+static void
+clear(struct wire_batch *batch)
+{
+    void *at = batch;
+    uint64_t n_words = WIRE_BATCH_BYTES / sizeof(uint64_t);
+    __asm__ volatile("rep stosq"
+                     : "+D"(at), "+c"(n_words)
+                     : "a"((uint64_t)0)
+                     : "memory");
+}
+
 static struct wire_batch *
 open_next(struct wire_buffer_head *head, uint32_t index)
 {
     const uint64_t sequence = head->sequence + 1;
     struct wire_batch *batch = batch_at(head, sequence);
+    clear(batch);
     batch->magic = WIRE_MAGIC;
     batch->version = WIRE_VERSION;
     batch->buffer = index;
@@ -27,51 +45,175 @@ open_next(struct wire_buffer_head *head, uint32_t index)
     batch->sequence = sequence;
     batch->opened_ns = process_now_ns();
     batch->first_event = head->n_events;
-    __atomic_store_n(&batch->used_bytes, sizeof(*batch), __ATOMIC_RELEASE);
+    head->open_bytes = sizeof(*batch);
     __atomic_store_n(&head->sequence, sequence, __ATOMIC_RELEASE);
     return batch;
+}
+
+static void
+close_open(struct wire_buffer_head *head)
+{
+    struct wire_batch *batch = batch_at(head, head->sequence);
+    __atomic_store_n(&batch->used_bytes, (uint16_t)head->open_bytes,
+                     __ATOMIC_RELEASE);
+}
+
+/* All that are closed. They lie one behind another: see BATCHES_A_WRITE. */
+static void
+send_closed(struct wire_buffer_head *head)
+{
+    const uint64_t first = head->sent + 1;
+    head->sent = head->sequence;
+    if (sink_write(batch_at(head, first), head->sequence - first + 1,
+                   process_may_wait()) == SINK_GONE)
+        process_fall_silent();
 }
 
 void
 batch_close(struct wire_buffer_head *head, uint32_t index)
 {
-    if (head->sequence == 0 || process_mode() != PROCESS_ON)
+    if (head->sequence == 0 || process_mode() != PROCESS_ON ||
+        head->open_bytes == sizeof(struct wire_batch))
         return;
-    const struct wire_batch *batch = batch_at(head, head->sequence);
-    if (batch->used_bytes == sizeof(*batch))
-        return;
-    if (sink_write(batch, process_may_wait()) == SINK_GONE)
-        process_fall_silent();
+    close_open(head);
+    send_closed(head);
     open_next(head, index);
+}
+
+/* At level exact there are many: a write takes several. */
+static void
+turn_over(struct wire_buffer_head *head, uint32_t index)
+{
+    if (!process_is_exact() || process_mode() != PROCESS_ON ||
+        head->sequence % BATCHES_A_WRITE == 0) {
+        batch_close(head, index);
+        return;
+    }
+    close_open(head);
+    open_next(head, index);
+}
+
+/* Nothing is sent yet: what there is stays, as long as there is room. */
+static struct wire_batch *
+next_early(struct wire_buffer_head *head, uint32_t index)
+{
+    if (head->sequence == WIRE_BATCHES)
+        return NULL;
+    close_open(head);
+    head->sent = head->sequence; /* the collector finds it in the memory */
+    return open_next(head, index);
 }
 
 /* The batch with room for n_bytes, or NULL: there is none. */
 static struct wire_batch *
-batch_with_room(struct wire_buffer_head *head, uint32_t index, uint16_t n_bytes)
+batch_with_room(struct wire_buffer_head *head, uint32_t index, size_t n_bytes)
 {
     if (head->sequence == 0)
         return open_next(head, index);
-    struct wire_batch *batch = batch_at(head, head->sequence);
-    if (batch->used_bytes + n_bytes <= WIRE_BATCH_BYTES)
-        return batch;
-    if (process_mode() == PROCESS_EARLY)
-        return NULL; /* the static buffer holds one batch */
-    batch_close(head, index);
-    batch = batch_at(head, head->sequence);
-    return batch->used_bytes + n_bytes <= WIRE_BATCH_BYTES ? batch : NULL;
+    if (head->open_bytes + n_bytes > WIRE_BATCH_BYTES) {
+        if (process_mode() == PROCESS_EARLY)
+            return next_early(head, index);
+        turn_over(head, index);
+    }
+    return head->open_bytes + n_bytes <= WIRE_BATCH_BYTES
+               ? batch_at(head, head->sequence)
+               : NULL;
+}
+
+/* A record is seen once its first word is there. */
+static void
+put(struct wire_buffer_head *head, uint32_t index, const void *record,
+    size_t n_bytes)
+{
+    struct wire_batch *batch = batch_with_room(head, index, n_bytes);
+    if (batch == NULL) {
+        __atomic_fetch_add(&head->lost_events, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    uint64_t first;
+    memcpy(&first, record, sizeof(first));
+    char *place = (char *)batch + head->open_bytes;
+    memcpy(place + sizeof(first), (const char *)record + sizeof(first),
+           n_bytes - sizeof(first));
+    __atomic_store_n((uint64_t *)(void *)place, first, __ATOMIC_RELEASE);
+    head->open_bytes += (uint32_t)n_bytes;
+    head->n_events++;
 }
 
 void
 batch_put(struct wire_buffer_head *head, uint32_t index,
           const struct wire_record *record)
 {
-    struct wire_batch *batch = batch_with_room(head, index, record->n_bytes);
-    if (batch == NULL) {
-        __atomic_fetch_add(&head->lost_events, 1, __ATOMIC_RELAXED);
-        return;
+    put(head, index, record, record->n_bytes);
+}
+
+void
+batch_put_event(struct wire_buffer_head *head, uint32_t index, uint64_t event)
+{
+    put(head, index, &event, sizeof(event));
+}
+
+/* ---- events that nobody wants ------------------------------------------ */
+
+static void
+count(struct wire_counters *counters, uint64_t event)
+{
+    const uint64_t n_bytes = wire_event_bytes(event);
+    const bool is_death = (event & WIRE_EVENT_DEATH) != 0;
+    struct wire_counters *its = &counters[wire_event_caller(event)];
+    __atomic_fetch_add(is_death ? &its->deaths : &its->births, 1,
+                       __ATOMIC_RELAXED);
+    __atomic_fetch_add(is_death ? &its->death_bytes : &its->birth_bytes,
+                       n_bytes, __ATOMIC_RELAXED);
+}
+
+void
+batch_count_events(struct wire_buffer_head *head,
+                   struct wire_counters counters[WIRE_N_CALLERS])
+{
+    const struct wire_record nothing = {.n_bytes = sizeof(nothing)};
+    for (uint64_t sequence = 1; sequence <= head->sequence; sequence++) {
+        char *batch = (char *)batch_at(head, sequence);
+        size_t at = sizeof(struct wire_batch);
+        while (at < WIRE_BATCH_BYTES) {
+            uint64_t *word = (uint64_t *)(void *)(batch + at);
+            if (*word == 0)
+                break;
+            if ((*word & WIRE_EVENT) != 0) {
+                count(counters, *word);
+                memcpy(word, &nothing, sizeof(nothing));
+            }
+            at += ((const struct wire_record *)(const void *)word)->n_bytes;
+        }
     }
-    memcpy((char *)batch + batch->used_bytes, record, record->n_bytes);
-    head->n_events++;
-    const uint16_t used = (uint16_t)(batch->used_bytes + record->n_bytes);
-    __atomic_store_n(&batch->used_bytes, used, __ATOMIC_RELEASE);
+}
+
+/* ---- what the hot path writes ------------------------------------------ */
+
+uint64_t *
+batch_open_end(struct wire_buffer_head *head)
+{
+    if (head->sequence == 0)
+        return NULL;
+    char *batch = (char *)batch_at(head, head->sequence);
+    return (uint64_t *)(void *)(batch + head->open_bytes);
+}
+
+/* Batches lie at multiples of their size. */
+uint64_t *
+batch_end(uint64_t *place)
+{
+    if (place == NULL)
+        return NULL;
+    const uintptr_t start = ((uintptr_t)place - 1) / WIRE_BATCH_BYTES;
+    return (uint64_t *)((start + 1) * WIRE_BATCH_BYTES);
+}
+
+void
+batch_came_to(struct wire_buffer_head *head, const uint64_t *end)
+{
+    const char *batch = (const char *)batch_at(head, head->sequence);
+    const size_t n_bytes = (size_t)((const char *)end - batch);
+    head->n_events += (n_bytes - head->open_bytes) / sizeof(*end);
+    head->open_bytes = (uint32_t)n_bytes;
 }

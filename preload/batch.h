@@ -15,7 +15,23 @@
 void batch_put(struct wire_buffer_head *head, uint32_t index,
                const struct wire_record *record);
 
+/* The same of a block's birth or death in one word (wire_event). */
+void batch_put_event(struct wire_buffer_head *head, uint32_t index,
+                     uint64_t event);
+
 /* Sends what is there, so that the collector wakes; opens the next batch. */
 void batch_close(struct wire_buffer_head *head, uint32_t index);
+
+/* Turns all events of one word into counts. */
+void batch_count_events(struct wire_buffer_head *head,
+                        struct wire_counters counters[WIRE_N_CALLERS]);
+
+/*
+ * Where the owner may write events by itself, word by word up to the end of the
+ * batch, until it says how far it came.
+ */
+uint64_t *batch_open_end(struct wire_buffer_head *head);
+uint64_t *batch_end(uint64_t *place);
+void batch_came_to(struct wire_buffer_head *head, const uint64_t *end);
 
 #endif

@@ -1,5 +1,6 @@
 #include "preload/guard.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -15,6 +16,9 @@ __thread struct thread self __attribute__((tls_model("initial-exec")));
 
 struct wire_range thread_python_text;
 
+static const uint64_t no_turn;
+const uint64_t *guard_turn = &no_turn;
+
 static struct {
     pthread_key_t key;
     bool has_key;
@@ -26,11 +30,39 @@ static struct {
     struct wire_counters missed[WIRE_N_CALLERS];
 } guard;
 
+/* ---- the hot path's places --------------------------------------------- */
+
+/* It may write events by itself, if their order is that of its calls. */
+static void
+arm(struct thread *thread)
+{
+    if (!process_is_exact() || !real_is_glibc() || thread->buffer_index == 0 ||
+        process_mode() != PROCESS_ON ||
+        atomic_load_explicit(&guard.is_slow, memory_order_relaxed))
+        return;
+    uint64_t *place = batch_open_end(thread->buffer);
+    thread->place = place;
+    if (process_is_threaded() && thread->turn != 0)
+        thread->turns_end = batch_end(place);
+    else if (!process_is_threaded())
+        thread->places_end = batch_end(place);
+}
+
+static void
+disarm(struct thread *thread)
+{
+    if (thread->places_end == NULL && thread->turns_end == NULL)
+        return;
+    *(uint64_t *volatile *)&thread->places_end = NULL;
+    *(uint64_t *volatile *)&thread->turns_end = NULL;
+    batch_came_to(thread->buffer, *(uint64_t *volatile *)&thread->place);
+}
+
 /* ---- buffers ----------------------------------------------------------- */
 
 /*
  * A thread ends. glibc frees a few blocks more after the last destructor, so
- * the thread stays able to tell them, through the common buffer.
+ * the thread stays able to tell them, through a buffer that is free.
  */
 static void
 leave_for_good(void *value)
@@ -42,34 +74,45 @@ leave_for_good(void *value)
     if (self.buffer == NULL || self.is_busy || process_birth() != PROCESS_KNOWN)
         return;
     self.is_busy = true; /* a signal handler may allocate */
+    disarm(&self);
     batch_close(self.buffer, self.buffer_index);
     self.buffer = NULL;
+    self.turn = 0;
     shared_give_back(self.buffer_index);
     self.is_busy = false;
 }
 
+/* For as long as the thread lives. */
+static void
+move_in(void)
+{
+    self.counters = self.buffer->counters;
+    if (guard.has_key)
+        pthread_setspecific(guard.key, &self);
+    if (pthread_self() != guard.main_thread) /* its stack has a name */
+        record_thread(&self, (uint64_t)pthread_self());
+}
+
+/*
+ * A thread that is leaving has one for a moment only, which need not be the
+ * common one: many may leave at once.
+ */
 static bool
 take_buffer(void)
 {
     const uint32_t tid = (uint32_t)raw_gettid();
-    if (process_mode() == PROCESS_ON && !self.is_leaving) {
-        const uint32_t index = shared_take(tid);
-        if (index != 0) {
-            self.buffer_index = index;
-            self.buffer = shared_buffer(index);
-            self.counters = self.buffer->counters;
-            if (guard.has_key)
-                pthread_setspecific(guard.key, &self);
-            if (pthread_self() != guard.main_thread) /* its stack has a name */
-                record_thread(&self, (uint64_t)pthread_self());
-            return true;
-        }
-    }
-    if (!shared_borrow(tid))
+    const bool is_on = process_mode() == PROCESS_ON;
+    const uint32_t index = is_on ? shared_take(tid) : 0;
+    if (index == 0 && !shared_borrow(tid))
         return false;
-    self.buffer_index = 0;
-    self.buffer = shared_buffer(0);
-    self.is_borrowing = true;
+    self.buffer_index = index;
+    self.buffer = shared_buffer(index);
+    self.turn = 0;
+    self.is_borrowing = index == 0 || self.is_leaving;
+    if (!self.is_borrowing)
+        move_in();
+    else if (is_on)
+        process_note_thread(); /* one thread or not, there are two buffers */
     return true;
 }
 
@@ -79,6 +122,13 @@ guard_init(void)
     guard.main_thread = pthread_self();
     guard.has_key = pthread_key_create(&guard.key, leave_for_good) == 0;
     return guard.has_key;
+}
+
+void
+guard_begin(void)
+{
+    if (process_mode() == PROCESS_ON && !process_is_exact())
+        batch_count_events(shared_buffer(0), shared_common_counters());
 }
 
 /* ---- entering ---------------------------------------------------------- */
@@ -158,6 +208,7 @@ guard_enter(unsigned n_events)
     if (atomic_load_explicit(&guard.has_missed, memory_order_relaxed))
         make_up();
     self.is_busy = true;
+    disarm(&self);
     if (self.buffer == NULL && !take_buffer()) {
         self.is_busy = false;
         count_lost(n_events);
@@ -172,12 +223,49 @@ guard_leave(struct thread *thread)
     if (thread->is_borrowing) {
         thread->is_borrowing = false;
         thread->buffer = NULL;
-        shared_return();
+        if (thread->buffer_index == 0)
+            shared_return();
+        else
+            shared_give_back(thread->buffer_index);
+    } else {
+        arm(thread);
     }
     thread->is_busy = false;
     thread->is_ready =
-        thread->counters != NULL && real_is_glibc() &&
+        thread->counters != NULL && real_is_glibc() && !process_is_exact() &&
         !atomic_load_explicit(&guard.is_slow, memory_order_relaxed);
+}
+
+void
+guard_take_turn(struct thread *thread)
+{
+    struct wire_shared *header = shared_header();
+    if (header == NULL || !process_is_threaded())
+        return;
+    guard_turn = &header->turn;
+    uint64_t turn = __atomic_load_n(&header->turn, __ATOMIC_ACQUIRE);
+    if (turn == thread->turn && turn != 0)
+        return;
+    while (!__atomic_compare_exchange_n(&header->turn, &turn, turn + 1, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        continue;
+    thread->turn = turn + 1;
+    record_turn(thread, thread->turn);
+}
+
+void
+guard_before_thread(void)
+{
+    if (process_is_threaded())
+        return;
+    process_note_thread();
+    if (!process_is_exact())
+        return;
+    struct thread *thread = guard_enter(0);
+    if (thread != NULL) {
+        guard_take_turn(thread);
+        guard_leave(thread);
+    }
 }
 
 void
@@ -185,6 +273,8 @@ guard_slow_down(bool is_slow)
 {
     atomic_store(&guard.is_slow, is_slow);
     self.is_ready = self.is_ready && !is_slow;
+    if (is_slow && !self.is_busy)
+        disarm(&self);
 }
 
 /* ---- counting ---------------------------------------------------------- */
@@ -227,11 +317,27 @@ guard_count_death(uintptr_t caller, uint64_t n_bytes)
 
 /* ---- fork -------------------------------------------------------------- */
 
+static void
+tell_fork(uint32_t number)
+{
+    const int saved_errno = errno;
+    struct thread *thread = guard_enter(1);
+    if (thread != NULL) {
+        guard_take_turn(thread);
+        record_fork(thread, number);
+        guard_leave(thread);
+    }
+    errno = saved_errno;
+}
+
 void
 guard_before_fork(void)
 {
-    process_note_fork();
+    const uint32_t number = process_note_fork();
+    if (process_is_exact() && number != 0)
+        tell_fork(number);
     self.is_ready = false;
+    disarm(&self);
 }
 
 void
@@ -241,6 +347,9 @@ guard_in_child(void)
     self.is_busy = false;
     self.is_leaving = false;
     self.is_borrowing = false;
+    self.places_end = NULL;
+    self.turns_end = NULL;
+    self.turn = 0;
     self.buffer = NULL;
     self.counters = NULL;
 }

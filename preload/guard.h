@@ -17,11 +17,33 @@
 bool guard_init(void);
 
 /*
+ * Constructor, once the collector has said what it wants: what came before is
+ * told as that level tells it.
+ */
+void guard_begin(void);
+
+/*
  * Returns the calling thread, or NULL: nobody listens, it is inside already,
  * or there is no buffer. The latter two count `n_events` as lost.
  */
 struct thread *guard_enter(unsigned n_events);
 void guard_leave(struct thread *thread);
+
+/* At level exact: the events that it tells next are in their order. */
+void guard_take_turn(struct thread *thread);
+
+/* Where the threads take turns; the greatest that was taken. */
+extern HIDDEN const uint64_t *guard_turn;
+
+/* Whether they are so already. */
+static ALWAYS_INLINE bool
+guard_has_turn(const struct thread *thread)
+{
+    return __atomic_load_n(guard_turn, __ATOMIC_ACQUIRE) == thread->turn;
+}
+
+/* The only thread makes another: from now on events need an order. */
+void guard_before_thread(void);
 
 /* Adds one birth or death, whatever state the thread is in. */
 void guard_count_birth(uintptr_t caller, uint64_t n_bytes);

@@ -95,6 +95,7 @@ start(void)
         thread_python_text = python.text;
         if (guard_init() &&
             process_start(socket_path, describe_allocator(), &python)) {
+            guard_begin();
             pthread_atfork(guard_before_fork, NULL, guard_in_child);
             on_exit(exit_handler, NULL);
             if (has_python)

@@ -30,6 +30,7 @@ struct birthmark {
 static_assert(PROCESS_UNKNOWN == 0, "what a wiped page says");
 
 _Atomic int process_current_mode = PROCESS_EARLY;
+_Atomic int process_current_level = WIRE_LEVEL_WATCH;
 
 static struct {
     struct birthmark *birthmark;
@@ -39,6 +40,7 @@ static struct {
     struct wire_counters base[WIRE_N_CALLERS]; /* inherited by this process */
     _Atomic uint64_t stamp;
     _Atomic bool is_realtime;
+    _Atomic bool is_threaded;
     int pid;
 } process;
 
@@ -66,6 +68,18 @@ uint64_t
 process_next_stamp(void)
 {
     return atomic_fetch_add(&process.stamp, 1) + 1;
+}
+
+bool
+process_is_threaded(void)
+{
+    return atomic_load_explicit(&process.is_threaded, memory_order_relaxed);
+}
+
+void
+process_note_thread(void)
+{
+    atomic_store(&process.is_threaded, true);
 }
 
 bool
@@ -177,8 +191,11 @@ introduce(int wait_ms)
         .command = process.command,
         .command_bytes = hello->command_bytes,
     };
-    const bool is_met = sink_open(hello, &texts, fd, wait_ms);
+    enum wire_level level =
+        (enum wire_level)atomic_load(&process_current_level);
+    const bool is_met = sink_open(hello, &texts, fd, wait_ms, &level);
     raw_close(fd);
+    atomic_store(&process_current_level, (int)level);
     set_mode(is_met ? PROCESS_ON : PROCESS_OFF);
     set_known();
     return is_met;
@@ -229,13 +246,13 @@ process_claim_introduction(void)
 }
 
 /* What is alive in this process: inherited, and born less dead since. */
-void
+uint32_t
 process_note_fork(void)
 {
     struct wire_hello *hello = &process.hello;
     const struct wire_shared *header = shared_header();
     if (process_mode() != PROCESS_ON || header == NULL)
-        return;
+        return 0;
     hello->fork_stamp = atomic_load(&process.stamp);
     const uint32_t n_buffers =
         __atomic_load_n(&header->n_buffers, __ATOMIC_ACQUIRE);
@@ -251,6 +268,7 @@ process_note_fork(void)
         }
         hello->inherited[caller] = sum;
     }
+    return ++hello->fork_number;
 }
 
 void
@@ -264,6 +282,7 @@ process_start_child(void)
         return;
     }
     process.hello.reason = WIRE_REASON_FORK;
+    atomic_store(&process.is_threaded, false);
     memcpy(process.base, process.hello.inherited, sizeof(process.base));
     introduce(0);
 }

@@ -28,6 +28,16 @@ process_mode(void)
                                                    memory_order_relaxed);
 }
 
+/* What the collector wants to be told; watch until it has said so. */
+extern HIDDEN _Atomic int process_current_level;
+
+static inline bool
+process_is_exact(void)
+{
+    return atomic_load_explicit(&process_current_level, memory_order_relaxed) ==
+           WIRE_LEVEL_EXACT;
+}
+
 /* What the preload found out about the interpreter, for the introduction. */
 struct process_python {
     struct wire_range text;
@@ -63,8 +73,11 @@ bool process_claim_introduction(void);
 /* The child's introduction; afterwards the process is ON or OFF, and known. */
 void process_start_child(void);
 
-/* Remembers what is alive now, for a child that may be born next. */
-void process_note_fork(void);
+/*
+ * Remembers what is alive now, for a child that may be born next; returns the
+ * fork's number.
+ */
+uint32_t process_note_fork(void);
 
 /* False in a vfork child, which runs on its parent's memory. */
 bool process_is_ours(void);
@@ -78,6 +91,13 @@ bool process_may_wait(void);
 
 /* The next order token. */
 uint64_t process_next_stamp(void);
+
+/*
+ * Whether there is, or was, more than one thread. The first one is told of
+ * before it starts, by the only thread there is.
+ */
+bool process_is_threaded(void);
+void process_note_thread(void);
 
 uint64_t process_now_ns(void);
 

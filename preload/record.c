@@ -7,7 +7,7 @@ static void
 put(struct thread *thread, struct wire_record *record, enum wire_kind kind,
     size_t n_bytes, uint32_t detail)
 {
-    record->kind = (uint16_t)kind;
+    record->kind = (uint8_t)kind;
     record->n_bytes = (uint16_t)n_bytes;
     record->detail = detail;
     batch_put(thread->buffer, thread->buffer_index, record);
@@ -77,6 +77,38 @@ record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
     struct wire_death death = {
         .stamp = stamp, .addr = addr, .n_bytes = n_bytes};
     PUT(thread, &death, DEATH, 0);
+}
+
+void
+record_revival(struct thread *thread, uint64_t addr, uint64_t n_bytes,
+               uintptr_t caller)
+{
+    struct wire_revival revival = {
+        .stamp = process_next_stamp(),
+        .addr = addr,
+        .n_bytes = n_bytes,
+    };
+    PUT(thread, &revival, REVIVAL, thread_caller(caller));
+}
+
+void
+record_fork(struct thread *thread, uint64_t number)
+{
+    struct wire_fork fork = {.number = number};
+    PUT(thread, &fork, FORK, 0);
+}
+
+void
+record_event(struct thread *thread, uint64_t event)
+{
+    batch_put_event(thread->buffer, thread->buffer_index, event);
+}
+
+void
+record_turn(struct thread *thread, uint64_t turn)
+{
+    struct wire_turn one = {.turn = turn};
+    PUT(thread, &one, TURN, 0);
 }
 
 void

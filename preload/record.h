@@ -36,6 +36,18 @@ void record_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes,
 void record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
                   uint64_t n_bytes);
 
+/* The death told last of this block was none: it was not to be moved. */
+void record_revival(struct thread *thread, uint64_t addr, uint64_t n_bytes,
+                    uintptr_t caller);
+
+void record_fork(struct thread *thread, uint64_t number);
+
+/* A block's birth or death at level exact. */
+void record_event(struct thread *thread, uint64_t event);
+
+/* What is told from here on comes after what any thread has told so far. */
+void record_turn(struct thread *thread, uint64_t turn);
+
 void record_thread(struct thread *thread, uint64_t control_block);
 void record_stack(struct thread *thread, uint64_t start, uint64_t n_bytes);
 void record_spawn(struct thread *thread, int pid, bool is_followed);

@@ -3,7 +3,7 @@
  * descriptor: mremap of zero bytes duplicates a shared mapping at a greater
  * length. Step 0 maps the header and the first buffers, each further step the
  * whole file up to twice the size. Taking a buffer is one compare-and-swap on
- * its owner; one thread grows while the others go without for a moment.
+ * its owner, and nobody waits for one who maps more.
  */
 #include "preload/shared.h"
 
@@ -27,15 +27,14 @@ static_assert((uint64_t)FIRST_BYTES << (N_STEPS - 1) ==
                   (uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES,
               "the last step maps the whole file");
 
-/* Buffer 0 before there is a memfd: a head and one batch. */
-static _Alignas(WIRE_BATCH_BYTES) char early[2 * WIRE_BATCH_BYTES];
+/* Buffer 0 before there is a memfd. */
+static _Alignas(WIRE_BATCH_BYTES) char early[WIRE_BUFFER_BYTES];
 
 static struct {
-    char *steps[N_STEPS];
+    char *_Atomic steps[N_STEPS];
     uint64_t file_bytes;
     _Atomic uint32_t capacity; /* buffers that are mapped */
     _Atomic uint32_t hint;     /* where the search for a free one starts */
-    _Atomic bool is_growing;
 } shared;
 
 struct wire_shared *
@@ -111,6 +110,16 @@ unmap_old(void)
     shared_abandon();
 }
 
+/* The early buffer's head, and as many batches as it came to. */
+static void
+carry_over(char *buffer)
+{
+    const struct wire_buffer_head *head = (const void *)early;
+    const size_t n_bytes = (1 + head->sequence) * WIRE_BATCH_BYTES;
+    memcpy(buffer, early, n_bytes);
+    memset(early, 0, n_bytes);
+}
+
 int
 shared_create(void)
 {
@@ -131,8 +140,7 @@ shared_create(void)
     header->magic = WIRE_MAGIC;
     header->version = WIRE_VERSION;
     header->n_buffers = 1;
-    memcpy(first + WIRE_BUFFER_BYTES, early, sizeof(early));
-    memset(early, 0, sizeof(early));
+    carry_over(first + WIRE_BUFFER_BYTES);
     shared.file_bytes = file_bytes;
     atomic_store(&shared.capacity, buffers_within(FIRST_BYTES));
     atomic_store(&shared.hint, 1);
@@ -143,43 +151,50 @@ shared_create(void)
 void
 shared_abandon(void)
 {
-    memset(shared.steps, 0, sizeof(shared.steps));
+    for (unsigned step = 0; step < N_STEPS; step++)
+        atomic_store(&shared.steps[step], NULL);
     atomic_store(&shared.capacity, 0);
-    atomic_store(&shared.is_growing, false);
 }
 
-/* Maps twice as much; false: there is no more to be had. */
-static bool
-map_next_step(void)
+static void
+raise_capacity(uint32_t capacity)
 {
-    const uint64_t mapped =
-        ((uint64_t)atomic_load(&shared.capacity) + 1) * WIRE_BUFFER_BYTES;
-    if (mapped * 2 > shared.file_bytes)
-        return false;
+    uint32_t seen = atomic_load(&shared.capacity);
+    while (seen < capacity &&
+           !atomic_compare_exchange_weak(&shared.capacity, &seen, capacity))
+        continue;
+}
 
-    unsigned step = 0;
-    while (step < N_STEPS && shared.steps[step] != NULL)
-        step++;
-    const long start = raw_call6(SYS_mremap, (long)(uintptr_t)shared.steps[0],
-                                 0, (long)(mapped * 2), MREMAP_MAYMOVE, 0, 0);
-    if (step == N_STEPS || (start < 0 && start >= -4095))
+/*
+ * Maps the file once more, up to twice as far. Several threads may be at it:
+ * what the first of them has mapped counts.
+ */
+static bool
+map_step(unsigned step)
+{
+    const uint64_t n_bytes = (uint64_t)FIRST_BYTES << step;
+    if (step == N_STEPS || n_bytes > shared.file_bytes)
         return false;
-    shared.steps[step] = (char *)(uintptr_t)start;
-    atomic_store(&shared.capacity, buffers_within(mapped * 2));
+    const long start = raw_call6(SYS_mremap, (long)(uintptr_t)shared.steps[0],
+                                 0, (long)n_bytes, MREMAP_MAYMOVE, 0, 0);
+    if (start < 0 && start >= -4095)
+        return false;
+    char *nobodys = NULL;
+    if (!atomic_compare_exchange_strong(&shared.steps[step], &nobodys,
+                                        (char *)(uintptr_t)start))
+        raw_unmap((void *)(uintptr_t)start, n_bytes);
+    raise_capacity(buffers_within(n_bytes));
     return true;
 }
 
-/* More than n_buffers; false: there are no more, or somebody else is at it. */
+/* More than n_buffers; false: there are no more. */
 static bool
 grow(uint32_t n_buffers)
 {
-    if (atomic_exchange(&shared.is_growing, true))
-        return false;
-    /* What is mapped is looked at only with the right to map more. */
-    const bool has_room =
-        n_buffers < atomic_load(&shared.capacity) || map_next_step();
-    atomic_store(&shared.is_growing, false);
-    return has_room;
+    unsigned step = 0;
+    while (step < N_STEPS && shared.steps[step] != NULL)
+        step++;
+    return n_buffers < atomic_load(&shared.capacity) || map_step(step);
 }
 
 static bool

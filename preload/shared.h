@@ -5,8 +5,8 @@
  * back; buffer 0 belongs to nobody and takes what a thread without a buffer
  * has to tell. Mappings grow in steps and are never let go.
  *
- * Before the memfd exists buffer 0 is static memory with room for one batch, so
- * that the very first events are kept; shared_create carries them over.
+ * Before the memfd exists buffer 0 is static memory, so that the very first
+ * events are kept; shared_create carries them over.
  */
 #ifndef PRELOAD_SHARED_H
 #define PRELOAD_SHARED_H

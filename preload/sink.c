@@ -21,6 +21,7 @@ enum {
     HIGH_FD = 700, /* out of the way of programs that count on low numbers */
     HIGHEST_LIMIT = 65536, /* a number beyond costs a table of that size */
     KERNEL_SIGSET_BYTES = 8,
+    MOST_WAITS = 64, /* of one write: others may take the room each time */
 };
 
 static struct {
@@ -168,7 +169,7 @@ wait_for(int fd, short events, long wait_ms)
 }
 
 static bool
-receive_welcome(int fd, int wait_ms)
+receive_welcome(int fd, int wait_ms, enum wire_level *level)
 {
     struct wire_welcome welcome;
     if (!wait_for(fd, POLLIN, wait_ms) ||
@@ -178,6 +179,8 @@ receive_welcome(int fd, int wait_ms)
         welcome.verdict != WIRE_WELCOME)
         return false;
     sink.full_wait_ms = welcome.full_wait_ms;
+    *level =
+        welcome.level == WIRE_LEVEL_EXACT ? WIRE_LEVEL_EXACT : WIRE_LEVEL_WATCH;
     return true;
 }
 
@@ -234,7 +237,7 @@ adopt(int fd)
 
 bool
 sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-          int shared_fd, int wait_ms)
+          int shared_fd, int wait_ms, enum wire_level *level)
 {
     const int fd = connect_collector();
     if (fd < 0)
@@ -256,7 +259,7 @@ sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
         close_all(fds + WIRE_FD_MEM, WIRE_N_FDS - WIRE_FD_MEM);
         raw_close(pipe[0]);
         if (is_met && wait_ms > 0)
-            is_met = receive_welcome(fd, wait_ms);
+            is_met = receive_welcome(fd, wait_ms, level);
         if (is_met)
             is_met = adopt(pipe[1]);
         else
@@ -284,7 +287,7 @@ is_ours(int fd)
  * target may sit in a sandbox by now.
  */
 static long
-write_quietly(int fd, const void *batch)
+write_quietly(int fd, const void *batches, size_t n_bytes)
 {
     const uint64_t pipe_only = 1ull << (SIGPIPE - 1);
     uint64_t before = 0;
@@ -295,7 +298,7 @@ write_quietly(int fd, const void *batch)
         raw_call3(SYS_rt_sigpending, (long)(uintptr_t)&pending,
                   KERNEL_SIGSET_BYTES, 0);
 
-    const long result = raw_write(fd, batch, WIRE_BATCH_BYTES);
+    const long result = raw_write(fd, batches, n_bytes);
     if (result == -EPIPE && (pending & pipe_only) == 0) {
         const struct timespec now = {0, 0};
         raw_call4(SYS_rt_sigtimedwait, (long)(uintptr_t)&pipe_only, 0,
@@ -307,24 +310,36 @@ write_quietly(int fd, const void *batch)
     return result;
 }
 
+/*
+ * A pipe takes whole pages, and so whole batches, of which it may take some.
+ * Several threads may wait for the same room.
+ */
 enum sink_result
-sink_write(const void *batch, bool may_wait)
+sink_write(const void *batches, size_t n, bool may_wait)
 {
     const int fd = atomic_load(&sink.fd);
     if (fd < 0 || !is_ours(fd))
         return SINK_GONE;
 
-    long written = write_quietly(fd, batch);
-    if (written == -EAGAIN && !atomic_load(&sink.is_stuck) && may_wait) {
-        if (wait_for(fd, POLLOUT, (long)sink.full_wait_ms))
-            written = write_quietly(fd, batch);
-        atomic_store(&sink.is_stuck, written == -EAGAIN);
+    const char *at = batches;
+    size_t left = n * WIRE_BATCH_BYTES;
+    unsigned n_waits = 0;
+    while (left != 0) {
+        const long written = write_quietly(fd, at, left);
+        if (written > 0 && written % WIRE_BATCH_BYTES == 0) {
+            at += written;
+            left -= (size_t)written;
+            atomic_store(&sink.is_stuck, false);
+        } else if (written != -EAGAIN && written != -EINTR) {
+            return SINK_GONE;
+        } else if (!may_wait || atomic_load(&sink.is_stuck) ||
+                   ++n_waits > MOST_WAITS) {
+            return SINK_FULL;
+        } else if (!wait_for(fd, POLLOUT, (long)sink.full_wait_ms)) {
+            atomic_store(&sink.is_stuck, true);
+        }
     }
-    if (written == WIRE_BATCH_BYTES) {
-        atomic_store(&sink.is_stuck, false);
-        return SINK_SENT;
-    }
-    return written == -EAGAIN || written == -EINTR ? SINK_FULL : SINK_GONE;
+    return SINK_SENT;
 }
 
 void

@@ -18,7 +18,7 @@
 
 enum sink_result {
     SINK_SENT,
-    SINK_FULL, /* the pipe stayed full: the batch was not written */
+    SINK_FULL, /* the pipe stayed full: some were not written */
     SINK_GONE, /* nobody reads any more, or the descriptor is not ours */
 };
 
@@ -35,18 +35,19 @@ bool sink_address(const char *path);
 
 /*
  * Connects, hands over the pipe, shared_fd and the five /proc/self files, and
- * waits wait_ms for the welcome (0: takes it for granted). False: nobody took
+ * waits wait_ms for the welcome, which says the level (0: takes it for
+ * granted). False: nobody took
  * us, and nothing is left open. At most one sink is open in a process.
  */
 bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-               int shared_fd, int wait_ms);
+               int shared_fd, int wait_ms, enum wire_level *level);
 
 /*
- * One batch of WIRE_BATCH_BYTES. Where the thread may wait, a full pipe is
- * waited for as long as the collector allowed, and then not again until it has
- * taken something.
+ * Batches of WIRE_BATCH_BYTES, one behind another. Where the thread may wait, a
+ * full pipe is waited for as long as the collector allowed, and then not again
+ * until it has taken something.
  */
-enum sink_result sink_write(const void *batch, bool may_wait);
+enum sink_result sink_write(const void *batches, size_t n, bool may_wait);
 
 /* A forked child: lets go of its parent's pipe. */
 void sink_close(void);

@@ -23,10 +23,19 @@ struct thread {
     bool is_ready;
     bool is_busy;      /* between guard_enter and guard_leave */
     bool is_leaving;   /* its destructor ran: what comes now comes last */
-    bool is_borrowing; /* the common buffer, for this one event */
+    bool is_borrowing; /* a buffer, for this one event */
     uint32_t buffer_index;
     struct wire_counters *counters;  /* by wire_caller; NULL: none yet */
     struct wire_buffer_head *buffer; /* NULL: none */
+    /*
+     * At level exact the hot path writes events itself, while there is one
+     * thread only; and a warm one, while it is this thread's turn: the next
+     * place, and where places end for each. NULL: it may not.
+     */
+    uint64_t *place;
+    uint64_t *places_end;
+    uint64_t *turns_end;
+    uint64_t turn; /* its last one in its buffer; 0: none */
     struct wire_counters unheard[WIRE_N_CALLERS]; /* when nobody listens */
 };
 
@@ -36,11 +45,54 @@ extern HIDDEN __thread struct thread self
 /* The interpreter's text; empty without one. Set by the constructor. */
 extern HIDDEN struct wire_range thread_python_text;
 
+static ALWAYS_INLINE bool
+thread_is_python(uintptr_t caller)
+{
+    return caller - thread_python_text.start < thread_python_text.n_bytes;
+}
+
+/* Twice the half, and one if the caller is the interpreter. */
+static ALWAYS_INLINE uint64_t
+thread_add_caller(uint64_t half, uintptr_t caller)
+{
+    const uint64_t offset = caller - thread_python_text.start;
+    __asm__("cmpq %1, %2\n\tadcq %0, %0"
+            : "+r"(half)
+            : "m"(thread_python_text.n_bytes), "r"(offset)
+            : "cc");
+    return half;
+}
+
 static ALWAYS_INLINE enum wire_caller
 thread_caller(uintptr_t caller)
 {
-    return (enum wire_caller)(caller - thread_python_text.start <
-                              thread_python_text.n_bytes);
+    return thread_is_python(caller) ? WIRE_CALLER_PYTHON : WIRE_CALLER_NATIVE;
+}
+
+/*
+ * Where a path may write an event, whose places end there; NULL: it may not.
+ * The place is taken by one instruction, so that what a signal handler
+ * allocates in between gets another. One that is not used is given back before
+ * any other is taken.
+ */
+static ALWAYS_INLINE void
+thread_give_place_back(void)
+{
+    __asm__ volatile("subq $8, %0" : "+m"(self.place) : : "cc");
+}
+
+static ALWAYS_INLINE uint64_t *
+thread_take_place(uint64_t *const *end)
+{
+    uint64_t at = sizeof(uint64_t);
+    __asm__ volatile("xaddq %0, %1" : "+r"(at), "+m"(self.place) : : "cc");
+    if (unlikely(at >= (uintptr_t)*end)) {
+        thread_give_place_back();
+        return NULL;
+    }
+    if (at == 0)
+        __builtin_unreachable(); /* places end above 0, or there are none */
+    return (uint64_t *)at;
 }
 
 /*

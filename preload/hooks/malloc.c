@@ -47,6 +47,48 @@ size_word(const void *block)
     return ((const uint64_t *)block)[-1];
 }
 
+/* ---- events ------------------------------------------------------------ */
+
+/*
+ * At level exact: a block's birth or death by the hot path, of which its chunk
+ * says all. False: it is for a slow path. Of a death nothing was asked.
+ */
+static ALWAYS_INLINE bool
+tell_until(uint64_t *const *end, const void *block, const size_t *asked,
+           uintptr_t caller)
+{
+    uint64_t *place = thread_take_place(end);
+    if (unlikely(place == NULL))
+        return false;
+    const uint64_t word = size_word(block);
+    const uint64_t chunk_bytes = word & ~CHUNK_FLAGS;
+    const uint64_t slack = asked == NULL ? 0 : chunk_bytes - 8 - *asked;
+    if (unlikely((word & CHUNK_NOTABLE) != 0 ||
+                 slack > WIRE_EVENT_MOST_SLACK)) {
+        thread_give_place_back();
+        return false;
+    }
+    *(volatile uint64_t *)place =
+        thread_add_caller(wire_event_half((uintptr_t)block, chunk_bytes, slack,
+                                          asked == NULL ? WIRE_EVENT_DEATH : 0),
+                          caller);
+    return true;
+}
+
+static ALWAYS_INLINE bool
+tell(const void *block, const size_t *asked, uintptr_t caller)
+{
+    return tell_until(&self.places_end, block, asked, caller);
+}
+
+/* The same of several threads: this one had the last turn, and still has. */
+static ALWAYS_INLINE bool
+tell_in_turn(const void *block, const size_t *asked, uintptr_t caller)
+{
+    return self.turns_end != NULL && guard_has_turn(&self) &&
+           tell_until(&self.turns_end, block, asked, caller);
+}
+
 /* ---- the slow paths ---------------------------------------------------- */
 
 static uint64_t
@@ -61,31 +103,83 @@ usable_bytes(void *block)
     return real.malloc_usable_size == NULL ? 0 : real.malloc_usable_size(block);
 }
 
-/* Whether it is an event of its own: large, or a mapping of its own. */
+/*
+ * Whether it is an event of its own: large, or a mapping of its own. At level
+ * exact every block is, and before the level is known: it may be.
+ */
 static bool
 is_told(const void *block, uint64_t n_bytes)
 {
-    return n_bytes >= WIRE_LARGE_BYTES ||
-           (real_is_glibc() && !bootstrap_owns(block) &&
-            (size_word(block) & CHUNK_IS_MMAPPED) != 0);
+    if (bootstrap_owns(block))
+        return false; /* our own memory */
+    return process_is_exact() || process_mode() == PROCESS_EARLY ||
+           n_bytes >= WIRE_LARGE_BYTES ||
+           (real_is_glibc() && (size_word(block) & CHUNK_IS_MMAPPED) != 0);
 }
 
-static COLD void
+/* At level exact, and before it is known, what fits is told in one word. */
+static bool
+is_word(uint64_t addr, uint64_t n_bytes, uint64_t asked)
+{
+    return (process_is_exact() || process_mode() == PROCESS_EARLY) &&
+           wire_event_fits(addr, n_bytes, asked);
+}
+
+/* Events of one word are counted where they arrive, all others here. */
+static void
+tell_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes, size_t asked,
+           uintptr_t caller)
+{
+    guard_take_turn(thread);
+    if (is_word(addr, n_bytes, asked))
+        record_event(thread,
+                     wire_event(addr, n_bytes, asked, thread_caller(caller)));
+    else
+        record_birth(thread, addr, n_bytes, asked, caller);
+}
+
+/* Returns the block, so that a hook ends with this call. */
+static COLD void *
 note_birth(void *block, size_t asked, uintptr_t caller)
 {
+    if (tell_in_turn(block, &asked, caller))
+        return block;
     const int saved_errno = errno;
+    const uint64_t addr = (uintptr_t)block;
     const uint64_t n_bytes = usable_bytes(block);
     const bool is_event = is_told(block, n_bytes);
 
     struct thread *thread = guard_enter(is_event);
-    guard_count_birth(caller, n_bytes);
+    if (thread == NULL || !is_event || !is_word(addr, n_bytes, asked))
+        guard_count_birth(caller, n_bytes);
     if (thread != NULL) {
         if (is_event)
-            record_birth(thread, (uintptr_t)block, n_bytes, asked, caller);
+            tell_birth(thread, addr, n_bytes, asked, caller);
         guard_leave(thread);
         python_gc_tick();
     }
     errno = saved_errno;
+    return block;
+}
+
+static void
+tell_death(struct thread *thread, uint64_t stamp, uint64_t addr,
+           uint64_t n_bytes, uintptr_t caller)
+{
+    guard_take_turn(thread);
+    if (is_word(addr, n_bytes, n_bytes))
+        record_event(thread,
+                     WIRE_EVENT_DEATH | wire_event(addr, n_bytes, n_bytes,
+                                                   thread_caller(caller)));
+    else
+        record_death(thread, stamp, addr, n_bytes);
+}
+
+static ALWAYS_INLINE void *
+born_exactly(void *block, size_t asked, uintptr_t caller)
+{
+    return tell(block, &asked, caller) ? block
+                                       : note_birth(block, asked, caller);
 }
 
 /* A block that is an event has a stamp. */
@@ -94,10 +188,11 @@ note_death(uint64_t addr, uint64_t n_bytes, uint64_t stamp, uintptr_t caller)
 {
     const int saved_errno = errno;
     struct thread *thread = guard_enter(stamp != 0);
-    guard_count_death(caller, n_bytes);
+    if (thread == NULL || stamp == 0 || !is_word(addr, n_bytes, n_bytes))
+        guard_count_death(caller, n_bytes);
     if (thread != NULL) {
         if (stamp != 0)
-            record_death(thread, stamp, addr, n_bytes);
+            tell_death(thread, stamp, addr, n_bytes, caller);
         guard_leave(thread);
     }
     errno = saved_errno;
@@ -110,13 +205,31 @@ stamp_death(const void *block, uint64_t n_bytes)
     return is_told(block, n_bytes) ? process_next_stamp() : 0;
 }
 
+/* It lives on: the allocator could not move it. */
+static COLD void
+take_back_death(void *block, uintptr_t caller)
+{
+    const int saved_errno = errno;
+    const uint64_t n_bytes = usable_bytes(block);
+    struct thread *thread = guard_enter(1);
+    if (thread != NULL) {
+        guard_take_turn(thread);
+        record_revival(thread, (uintptr_t)block, n_bytes, caller);
+        guard_leave(thread);
+    }
+    errno = saved_errno;
+}
+
 static COLD void
 free_slowly(void *block, uintptr_t caller)
 {
     if (bootstrap_owns(block))
         return;
-    const uint64_t n_bytes = usable_bytes(block);
-    note_death((uintptr_t)block, n_bytes, stamp_death(block, n_bytes), caller);
+    if (!tell_in_turn(block, NULL, caller)) {
+        const uint64_t n_bytes = usable_bytes(block);
+        note_death((uintptr_t)block, n_bytes, stamp_death(block, n_bytes),
+                   caller);
+    }
     real.free(block);
 }
 
@@ -135,15 +248,32 @@ move_out(void *old, size_t size, uintptr_t caller)
 
 /*
  * A reallocation is the death of the old block and the birth of a new one, even
- * when the address stays. The death is stamped before the real call, because
- * from inside it the old address may already belong to another thread; it is
- * told only once the call has succeeded.
+ * when the address stays. The death comes before the real call, because from
+ * inside it the old address may already belong to another thread. At level
+ * exact it is told at once, and taken back if the call fails; else it has its
+ * stamp from then, and is told once the call has succeeded.
  */
+static COLD void *
+reallocate_exactly(void *old, size_t size, uintptr_t caller)
+{
+    const uint64_t n_bytes = usable_bytes(old);
+    if (!tell(old, NULL, caller) && !tell_in_turn(old, NULL, caller))
+        note_death((uintptr_t)old, n_bytes, stamp_death(old, n_bytes), caller);
+    void *fresh = real.realloc(old, size);
+    if (fresh != NULL)
+        born_exactly(fresh, size, caller);
+    else if (size != 0)
+        take_back_death(old, caller);
+    return fresh;
+}
+
 static COLD void *
 reallocate_slowly(void *old, size_t size, uintptr_t caller)
 {
     if (bootstrap_owns(old))
         return move_out(old, size, caller);
+    if (process_is_exact())
+        return reallocate_exactly(old, size, caller);
     const uintptr_t was = (uintptr_t)old; /* once freed, not to be looked at */
     const uint64_t was_bytes = usable_bytes(old);
     const uint64_t stamp = stamp_death(old, was_bytes);
@@ -185,23 +315,23 @@ count_death(uint64_t word, uintptr_t caller)
 static ALWAYS_INLINE void *
 born(void *block, size_t asked, uintptr_t caller)
 {
-    if (likely(block != NULL)) {
-        if (likely(is_for_hot_path(block)))
-            count_birth(block, caller);
-        else
-            note_birth(block, asked, caller);
-    }
+    if (unlikely(block == NULL))
+        return NULL;
+    if (unlikely(!is_for_hot_path(block)))
+        return born_exactly(block, asked, caller);
+    count_birth(block, caller);
     return block;
 }
 
 static ALWAYS_INLINE void
 release(void *block, uintptr_t caller)
 {
-    if (unlikely(!is_for_hot_path(block))) {
+    if (likely(is_for_hot_path(block)))
+        count_death(size_word(block), caller);
+    else if (!tell(block, NULL, caller)) {
         free_slowly(block, caller);
         return;
     }
-    count_death(size_word(block), caller);
     real.free(block);
 }
 
@@ -226,13 +356,15 @@ reallocate(void *old, size_t size, uintptr_t caller)
 EXPORT void *
 malloc(size_t size)
 {
-    return born(real.malloc(size), size, CALLER);
+    void *block = real.malloc(size);
+    return born(block, size, CALLER);
 }
 
 EXPORT void *
 calloc(size_t n, size_t size)
 {
-    return born(real.calloc(n, size), n * size, CALLER);
+    void *block = real.calloc(n, size);
+    return born(block, n * size, CALLER);
 }
 
 EXPORT void
@@ -271,25 +403,29 @@ posix_memalign(void **where, size_t alignment, size_t size)
 EXPORT void *
 aligned_alloc(size_t alignment, size_t size)
 {
-    return born(real.aligned_alloc(alignment, size), size, CALLER);
+    void *block = real.aligned_alloc(alignment, size);
+    return born(block, size, CALLER);
 }
 
 EXPORT void *
 memalign(size_t alignment, size_t size)
 {
-    return born(real.memalign(alignment, size), size, CALLER);
+    void *block = real.memalign(alignment, size);
+    return born(block, size, CALLER);
 }
 
 EXPORT void *
 valloc(size_t size)
 {
-    return born(real.valloc(size), size, CALLER);
+    void *block = real.valloc(size);
+    return born(block, size, CALLER);
 }
 
 EXPORT void *
 pvalloc(size_t size)
 {
-    return born(real.pvalloc(size), size, CALLER);
+    void *block = real.pvalloc(size);
+    return born(block, size, CALLER);
 }
 
 EXPORT size_t

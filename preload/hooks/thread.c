@@ -42,6 +42,7 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
             process_note_policy(policy);
         tell_stack(attributes);
     }
+    guard_before_thread();
     return real.pthread_create(thread, attributes, start, argument);
 }
 

@@ -25,7 +25,8 @@
 enum { READY_MS = 10000 };
 
 static const char help[] =
-    "usage: residue run [-o REC] [-f] [-q] [--report[=F.html]] [--] CMD ...\n"
+    "usage: residue run [-o REC] [-f] [-q] [--exact] [--report[=F.html]] [--]\n"
+    "                   CMD ...\n"
     "\n"
     "Runs CMD as if residue were not there, and afterwards says on standard\n"
     "error what keeps its memory, in which file everything is, and what to\n"
@@ -34,6 +35,7 @@ static const char help[] =
     "  -o REC        the recording (default: residue.CMD.PID.rec)\n"
     "  -f            replace REC if it exists\n"
     "  -q            say nothing\n"
+    "  --exact       record every call of malloc and free, in order\n"
     "  --report[=F]  write the page too (default: REC.html)\n";
 
 struct options {
@@ -41,6 +43,7 @@ struct options {
     const char *page; /* NULL: none; "": by default name */
     bool replaces;
     bool is_quiet;
+    bool is_exact;
     char **command;
 };
 
@@ -62,9 +65,10 @@ struct run {
 static struct options
 parse(int argc, char **argv)
 {
-    enum { REPORT = 256, HELP };
+    enum { REPORT = 256, EXACT, HELP };
     static const struct option known[] = {
         {"report", optional_argument, NULL, REPORT},
+        {"exact",  no_argument,       NULL, EXACT },
         {"help",   no_argument,       NULL, HELP  },
         {NULL,     0,                 NULL, 0     },
     };
@@ -81,6 +85,9 @@ parse(int argc, char **argv)
             break;
         case 'q':
             options.is_quiet = true;
+            break;
+        case EXACT:
+            options.is_exact = true;
             break;
         case REPORT:
             options.page = optarg == NULL ? "" : optarg;
@@ -182,10 +189,11 @@ choose_page(struct run *run)
 static void
 start_collector(struct run *run)
 {
-    char *const nothing_more[] = {NULL};
+    char exact[] = "--exact";
+    char *const more[] = {run->options.is_exact ? exact : NULL, NULL};
     struct control_reply reply = {0};
     if (!launch_collector(&run->collector, run->collector_program, run->socket,
-                          run->recording, nothing_more))
+                          run->recording, more))
         fail(run, xasprintf("%s: %s", run->collector_program, strerror(errno)));
     struct pollfd ready = {.fd = run->collector.control, .events = POLLIN};
     if (poll(&ready, 1, READY_MS) != 1 ||

@@ -43,6 +43,10 @@ class Chain:
         """A compiled program of tests/targets."""
         return os.path.join(self.build, "tests", "targets", name)
 
+    def source(self, name):
+        """And the source of one."""
+        return os.path.join(self.top, "tests", "targets", name)
+
 
 chain = None  # set by main
 folder = None  # a fresh directory for each test; removed afterwards

@@ -41,7 +41,7 @@ static void
 add(struct making *making, unsigned kind, size_t n_bytes, size_t said)
 {
     const struct wire_record head = {
-        .kind = (uint16_t)kind,
+        .kind = (uint8_t)kind,
         .n_bytes = (uint16_t)said,
         .detail = kind,
     };
@@ -74,7 +74,7 @@ enum { MOST_HEARD = 512 };
 
 struct heard {
     unsigned kinds[MOST_HEARD];
-    uint64_t stamps[MOST_HEARD];
+    uint64_t stamps[MOST_HEARD]; /* of an event the word */
     size_t n;
     bool are_whole; /* the bytes that `add` wrote came back */
 };
@@ -100,11 +100,20 @@ WIRE_RECORDS(X)
 
 static struct heard heard;
 
+static void
+on_event(void *context, uint64_t event)
+{
+    struct heard *all = context;
+    all->stamps[all->n] = event;
+    all->kinds[all->n++] = WIRE_N_KINDS;
+}
+
 static struct decode_handler
 handler(void)
 {
     heard = (struct heard){.are_whole = true};
     return (struct decode_handler){.context = &heard,
+                                   .event = on_event,
 #define X(NAME, name) .name = on_##name,
                                    WIRE_RECORDS(X)
 #undef X
@@ -114,6 +123,7 @@ handler(void)
 struct outcome {
     size_t at;
     uint64_t n_records;
+    uint64_t n_holes;
     bool is_sound;
 };
 
@@ -125,8 +135,10 @@ decode(const struct making *making, size_t at)
     char *exact = malloc(making->used);
     memcpy(exact, making->bytes, making->used);
     struct outcome outcome = {0};
-    outcome.at =
-        decode_batch(exact, at, &all, &outcome.n_records, &outcome.is_sound);
+    struct decode_counts counts = {0};
+    outcome.at = decode_batch(exact, at, &all, &counts, &outcome.is_sound);
+    outcome.n_records = counts.records;
+    outcome.n_holes = counts.holes;
     free(exact);
     return outcome;
 }
@@ -163,10 +175,13 @@ Test(decode, a_header_with_one_thing_wrong_is_none)
     header.version++;
     check_false(decode_is_batch(&header, 4));
     header = good_header();
-    header.used_bytes--;
+    header.used_bytes -= 8;
     check_false(decode_is_batch(&header, 4));
     header = good_header();
-    header.used_bytes = WIRE_BATCH_BYTES + 1;
+    header.used_bytes += 4;
+    check_false(decode_is_batch(&header, 4));
+    header = good_header();
+    header.used_bytes = WIRE_BATCH_BYTES + 8;
     check_false(decode_is_batch(&header, 4));
     header = good_header();
     check_false(decode_is_batch(&header, 3));
@@ -220,8 +235,8 @@ Test(decode, a_full_batch_is_read_to_its_last_byte)
 
 Test(decode, unknown_kinds_are_skipped_by_their_length)
 {
-    static const unsigned unknown[] = {WIRE_KIND_NONE, WIRE_N_KINDS, 1000,
-                                       UINT16_MAX};
+    static const unsigned unknown[] = {WIRE_N_KINDS, WIRE_N_KINDS + 1, 100,
+                                       UINT8_MAX};
     struct making making = begin();
     for (size_t i = 0; i < countof(unknown); i++) {
         add(&making, unknown[i], 8 + 8 * i, 8 + 8 * i);
@@ -241,11 +256,11 @@ Test(decode, what_nobody_wants_is_skipped)
     add_death(&making, 1);
     add(&making, WIRE_KIND_MAP, sizes[WIRE_KIND_MAP], sizes[WIRE_KIND_MAP]);
     const struct decode_handler nobody = {0};
-    uint64_t n_records = 0;
+    struct decode_counts counts = {0};
     bool is_sound = false;
-    decode_batch(making.bytes, 0, &nobody, &n_records, &is_sound);
+    decode_batch(making.bytes, 0, &nobody, &counts, &is_sound);
     check_true(is_sound);
-    check_eq(n_records, 2);
+    check_eq(counts.records, 2);
 }
 
 Test(decode, a_record_may_be_longer_than_we_know_it)
@@ -285,8 +300,7 @@ Test(decode, every_length_that_cannot_be_is_malformed)
         add_death(&making, 1);
         add(&making, WIRE_N_KINDS, 64, said);
         const struct outcome outcome = decode(&making, 0);
-        /* 64 bytes of the record's, zeroes, are seen as records if it is
-         * shorter: kind 0, length 0 is malformed. */
+        /* What is behind a shorter one is seen as a record, and is none. */
         const bool can_be = said == 64;
         cr_assert(outcome.is_sound == can_be, "length %zu", said);
         check_ge(heard.n, 1);
@@ -303,7 +317,7 @@ Test(decode, a_batch_cut_anywhere_gives_its_whole_records)
         ends[i] = making.used;
     }
     const size_t all = making.used;
-    for (size_t used = sizeof(struct wire_batch); used <= all; used++) {
+    for (size_t used = sizeof(struct wire_batch); used <= all; used += 8) {
         set_used(&making, used);
         const struct outcome outcome = decode(&making, 0);
         size_t n_whole = 0;
@@ -316,6 +330,95 @@ Test(decode, a_batch_cut_anywhere_gives_its_whole_records)
         check_eq(outcome.at, whole);
         check_eq(outcome.is_sound, whole == used);
     }
+}
+
+/* ---- events of one word ------------------------------------------------ */
+
+static void
+add_word(struct making *making, uint64_t word)
+{
+    memcpy(making->bytes + making->used, &word, sizeof(word));
+    set_used(making, making->used + sizeof(word));
+}
+
+Test(decode, what_an_event_says_comes_back)
+{
+    uint64_t state = 3;
+    for (unsigned i = 0; i < 100000; i++) {
+        const uint64_t addr = check_random(&state) % ((uint64_t)1 << 43) * 16;
+        const uint64_t n_bytes = 8 + check_random(&state) % 8190 * 16;
+        const uint64_t slack = check_random(&state) % 32;
+        const enum wire_caller caller =
+            (enum wire_caller)(check_random(&state) % WIRE_N_CALLERS);
+        if (slack > n_bytes)
+            continue;
+        check_true(wire_event_fits(addr, n_bytes, n_bytes - slack));
+        const uint64_t event =
+            wire_event(addr, n_bytes, n_bytes - slack, caller);
+        check_true((event & WIRE_EVENT) != 0);
+        check_true((event & WIRE_EVENT_DEATH) == 0);
+        check_eq(wire_event_addr(event), addr);
+        check_eq(wire_event_bytes(event), n_bytes);
+        check_eq(wire_event_slack(event), slack);
+        check_eq(wire_event_caller(event), caller);
+    }
+}
+
+Test(decode, what_an_event_cannot_say_does_not_fit)
+{
+    check_true(wire_event_fits(0x7ffffffffff0, 24, 0));
+    check_false(wire_event_fits(0x800000000000, 24, 0));
+    check_false(wire_event_fits(0x7ffffffffff8, 24, 0));
+    check_false(wire_event_fits(0x1000, 32, 32));
+    check_true(wire_event_fits(0x1000, WIRE_LARGE_BYTES - 24, 131048));
+    check_false(wire_event_fits(0x1000, WIRE_LARGE_BYTES - 8, 131064));
+    check_true(wire_event_fits(0x1000, 1000, 1000 - 31));
+    check_false(wire_event_fits(0x1000, 1000, 1000 - 32));
+    check_false(wire_event_fits(0x1000, 24, 25));
+}
+
+Test(decode, events_and_records_come_in_their_order)
+{
+    struct making making = begin();
+    add_word(&making, WIRE_EVENT | 1);
+    add_death(&making, 2);
+    add_word(&making, WIRE_EVENT | WIRE_EVENT_DEATH | 3);
+    const struct outcome outcome = decode(&making, 0);
+    check_true(outcome.is_sound);
+    check_eq(outcome.n_records, 3);
+    check_eq(heard.n, 3);
+    check_eq(heard.stamps[0], WIRE_EVENT | 1);
+    check_eq(heard.stamps[1], 2);
+    check_eq(heard.stamps[2], WIRE_EVENT | WIRE_EVENT_DEATH | 3);
+}
+
+Test(decode, a_hole_in_a_closed_batch_is_a_lost_event)
+{
+    struct making making = begin();
+    add_word(&making, WIRE_EVENT | 1);
+    add_word(&making, 0);
+    add_word(&making, WIRE_EVENT | 2);
+    const struct outcome outcome = decode(&making, 0);
+    check_true(outcome.is_sound);
+    check_eq(outcome.n_records, 3);
+    check_eq(outcome.n_holes, 1);
+    check_eq(heard.n, 2);
+}
+
+Test(decode, a_batch_that_is_filled_ends_at_its_first_hole)
+{
+    struct making making = begin();
+    add_word(&making, WIRE_EVENT | 1);
+    const size_t end = making.used;
+    add_word(&making, 0);
+    add_word(&making, WIRE_EVENT | 2);
+    set_used(&making, 0);
+    making.used = WIRE_BATCH_BYTES; /* all of it may be read */
+    const struct outcome outcome = decode(&making, 0);
+    check_true(outcome.is_sound);
+    check_eq(outcome.at, end);
+    check_eq(outcome.n_records, 1);
+    check_eq(outcome.n_holes, 0);
 }
 
 /* ---- going on where it was left ---------------------------------------- */
@@ -352,7 +455,7 @@ Test(decode, any_bytes_are_read_within_their_bounds)
     for (unsigned round = 0; round < 20000; round++) {
         struct making making = begin();
         const size_t used =
-            sizeof(struct wire_batch) + check_random(&state) % 400;
+            sizeof(struct wire_batch) + check_random(&state) % 50 * 8;
         for (size_t i = sizeof(struct wire_batch); i < used; i++)
             making.bytes[i] =
                 (char)(check_random(&state) % 3 == 0 ? check_random(&state) % 64

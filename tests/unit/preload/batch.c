@@ -44,7 +44,13 @@ check_deaths(const void *batch, uint64_t from, unsigned n)
 {
     struct wire_batch header;
     memcpy(&header, batch, sizeof(header));
-    check_eq(header.used_bytes, sizeof(header) + n * sizeof(struct wire_death));
+    const size_t end = sizeof(header) + n * sizeof(struct wire_death);
+    uint64_t behind = 0;
+    if (header.used_bytes != 0)
+        check_eq(header.used_bytes, end);
+    if (end < WIRE_BATCH_BYTES)
+        memcpy(&behind, (const char *)batch + end, sizeof(behind));
+    check_eq(behind, 0);
     for (unsigned i = 0; i < n; i++) {
         struct wire_death death;
         memcpy(&death, (const char *)batch + sizeof(header) + i * sizeof(death),
@@ -225,24 +231,48 @@ Test(batch, without_a_reader_what_finds_no_room_is_counted)
 
 /* ---- before there is a collector --------------------------------------- */
 
-Test(early_batch, the_static_buffer_keeps_one_batch_and_counts_the_rest)
+Test(early_batch, the_static_buffer_keeps_its_batches_and_counts_the_rest)
 {
+    enum { KEPT = PER_BATCH * WIRE_BATCHES };
     check_eq(process_mode(), PROCESS_EARLY);
     memory_sink_start();
     head = shared_buffer(0);
-    for (uint64_t stamp = 0; stamp < PER_BATCH + 7; stamp++)
+    for (uint64_t stamp = 0; stamp < KEPT + 7; stamp++)
         put(stamp);
-    check_eq(head->n_events, PER_BATCH);
+    check_eq(head->n_events, KEPT);
     check_eq(head->lost_events, 7);
-    check_deaths(batch_in_place(1), 0, PER_BATCH);
 
     process_introduce();
     head = shared_buffer(0);
-    check_eq(head->n_events, PER_BATCH);
+    check_eq(head->n_events, KEPT);
     check_eq(head->lost_events, 7);
+    for (uint64_t i = 0; i < WIRE_BATCHES; i++)
+        check_deaths(batch_in_place(1 + i), i * PER_BATCH, PER_BATCH);
     put(1000);
     check_eq(memory_sink->n_batches, 1);
-    check_deaths(memory_sink->batches[0], 0, PER_BATCH);
-    check_deaths(batch_in_place(2), 1000, 1);
-    check_eq(batch_in_place(2)->first_event, PER_BATCH);
+    check_deaths(memory_sink->batches[0], KEPT - PER_BATCH, PER_BATCH);
+    check_deaths(batch_in_place(WIRE_BATCHES + 1), 1000, 1);
+    check_eq(batch_in_place(WIRE_BATCHES + 1)->first_event, KEPT);
+}
+
+Test(early_batch, events_of_one_word_may_become_counts)
+{
+    struct wire_counters counters[WIRE_N_CALLERS] = {{0}};
+    memory_sink_start();
+    head = shared_buffer(0);
+    for (uint64_t i = 0; i < 2000; i++) {
+        if (i % 10 == 0)
+            put(i);
+        batch_put_event(head, 0,
+                        wire_event(16 * i, 24, 24, WIRE_CALLER_PYTHON) |
+                            (i % 4 == 3 ? WIRE_EVENT_DEATH : 0));
+    }
+    batch_count_events(head, counters);
+    batch_count_events(head, counters); /* once is enough */
+    check_eq(counters[WIRE_CALLER_PYTHON].births, 1500);
+    check_eq(counters[WIRE_CALLER_PYTHON].birth_bytes, 1500 * 24);
+    check_eq(counters[WIRE_CALLER_PYTHON].deaths, 500);
+    check_eq(counters[WIRE_CALLER_PYTHON].death_bytes, 500 * 24);
+    check_eq(counters[WIRE_CALLER_NATIVE].births, 0);
+    check_eq(head->n_events, 2200);
 }

@@ -27,6 +27,12 @@ word_of(const void *block)
     return (uint64_t *)(uintptr_t)block - 1;
 }
 
+void
+fake_real_reset(void)
+{
+    arena.used = 0;
+}
+
 size_t
 fake_real_usable(const void *block)
 {

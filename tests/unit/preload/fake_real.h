@@ -22,6 +22,9 @@ struct fake_real {
 
 extern struct fake_real fake_real;
 
+/* Hands out the same memory once more. */
+void fake_real_reset(void);
+
 /* What malloc_usable_size would say. */
 size_t fake_real_usable(const void *block);
 

@@ -40,12 +40,10 @@ static const void *
 last_record(unsigned kind)
 {
     const char *batch = (const char *)self.buffer + WIRE_BATCH_BYTES;
-    struct wire_batch header;
     struct wire_record head;
-    memcpy(&header, batch, sizeof(header));
-    size_t at = sizeof(header);
+    size_t at = sizeof(struct wire_batch);
     memcpy(&head, batch + at, sizeof(head));
-    while (at + head.n_bytes < header.used_bytes) {
+    while (at + head.n_bytes < self.buffer->open_bytes) {
         at += head.n_bytes;
         memcpy(&head, batch + at, sizeof(head));
     }

@@ -7,6 +7,7 @@
 struct memory_sink *memory_sink;
 enum sink_result memory_sink_result = SINK_SENT;
 bool memory_sink_is_met = true;
+enum wire_level memory_sink_level = WIRE_LEVEL_WATCH;
 void (*memory_sink_during_write)(void);
 
 void
@@ -26,9 +27,10 @@ sink_address(const char *path)
 
 bool
 sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-          int shared_fd, int wait_ms)
+          int shared_fd, int wait_ms, enum wire_level *level)
 {
     (void)texts;
+    *level = memory_sink_level;
     (void)shared_fd;
     const unsigned n =
         __atomic_fetch_add(&memory_sink->n_hellos, 1, __ATOMIC_RELAXED);
@@ -38,13 +40,15 @@ sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
 }
 
 enum sink_result
-sink_write(const void *batch, bool may_wait)
+sink_write(const void *batches, size_t n, bool may_wait)
 {
     (void)may_wait;
-    const unsigned n =
-        __atomic_fetch_add(&memory_sink->n_batches, 1, __ATOMIC_RELAXED);
-    memcpy(memory_sink->batches[n % MEMORY_SINK_BATCHES], batch,
-           WIRE_BATCH_BYTES);
+    for (size_t i = 0; i < n; i++) {
+        const unsigned number =
+            __atomic_fetch_add(&memory_sink->n_batches, 1, __ATOMIC_RELAXED);
+        memcpy(memory_sink->batches[number % MEMORY_SINK_BATCHES],
+               (const char *)batches + i * WIRE_BATCH_BYTES, WIRE_BATCH_BYTES);
+    }
     if (memory_sink_during_write != NULL)
         memory_sink_during_write();
     return memory_sink_result;

@@ -115,7 +115,8 @@ open_with(int verdict)
     pthread_t collector;
     answer = verdict;
     pthread_create(&collector, NULL, serve, NULL);
-    const bool is_open = sink_open(&hello, &texts, shared, 1000);
+    enum wire_level level = WIRE_LEVEL_WATCH;
+    const bool is_open = sink_open(&hello, &texts, shared, 1000, &level);
     pthread_join(collector, NULL);
     close(shared);
     return is_open;
@@ -181,7 +182,7 @@ Test(sink, one_descriptor_is_kept_up_high_and_close_on_exec)
     check_true((fcntl(write_end(), F_GETFD) & FD_CLOEXEC) != 0);
     sink_close();
     check_eq(write_end(), -1);
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
 }
 
 /* Where neither a loop that closes all nor one that looks at all gets to. */
@@ -195,7 +196,7 @@ Test(sink, where_there_is_room_the_number_is_beyond_the_programs_limit)
         cr_skip_test("there is no room above the limit");
     check_true(open_with(WIRE_WELCOME));
     check_eq(write_end(), 300);
-    check_eq(sink_write(batch, true), SINK_SENT);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
     struct rlimit after;
     check_eq(getrlimit(RLIMIT_NOFILE, &after), 0);
     check_eq(after.rlim_cur, 300);
@@ -210,36 +211,40 @@ Test(sink, who_is_refused_leaves_nothing_open)
         close(met.fds[i]);
     close(met.connection);
     check_eq(n_descriptors(), before);
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
 }
 
 Test(sink, a_collector_of_another_user_never_gets_our_memory)
 {
+    enum wire_level level = WIRE_LEVEL_WATCH;
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
     if (seteuid(12345) != 0)
         cr_skip_test("becoming another user needs root");
     check_eq(listen(listener, 8), 0); /* whose credentials are shown */
     check_eq(seteuid(0), 0);
-    check_false(sink_open(&hello, &texts, 0, 0));
+    check_false(sink_open(&hello, &texts, 0, 0, &level));
 }
 
 Test(sink, without_a_collector_there_is_no_sink)
 {
+    enum wire_level level = WIRE_LEVEL_WATCH;
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
     const unsigned before = n_descriptors();
     check_true(sink_address("/no/such/socket"));
-    check_false(sink_open(&hello, &texts, 0, 100));
+    check_false(sink_open(&hello, &texts, 0, 100, &level));
     check_eq(n_descriptors(), before);
 }
 
 Test(sink, a_silent_collector_is_waited_for_only_so_long)
 {
+    enum wire_level level = WIRE_LEVEL_WATCH;
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
-    check_false(sink_open(&hello, &texts, 0, 50)); /* nobody accepts */
-    check_true(sink_open(&hello, &texts, 0, 0));   /* nor is it waited for */
+    check_false(sink_open(&hello, &texts, 0, 50, &level)); /* nobody accepts */
+    check_true(
+        sink_open(&hello, &texts, 0, 0, &level)); /* nor is it waited for */
     sink_close();
 }
 
@@ -272,7 +277,7 @@ Test(sink, a_batch_comes_out_as_it_went_in)
     char came[WIRE_BATCH_BYTES];
     check_true(open_with(WIRE_WELCOME));
     memset(batch, 0x5a, sizeof(batch));
-    check_eq(sink_write(batch, true), SINK_SENT);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
     check_eq(read(met.fds[WIRE_FD_PIPE], came, sizeof(came)), sizeof(came));
     check_eq(memcmp(came, batch, sizeof(came)), 0);
 }
@@ -282,13 +287,13 @@ Test(sink, a_full_pipe_is_waited_for_and_then_given_up)
     check_true(open_with(WIRE_WELCOME));
     unsigned n = 0;
     enum sink_result result;
-    while ((result = sink_write(batch, true)) == SINK_SENT && n < 1000)
+    while ((result = sink_write(batch, 1, true)) == SINK_SENT && n < 1000)
         n++;
     check_eq(result, SINK_FULL);
     check_ge(n, 1);
     char came[WIRE_BATCH_BYTES];
     check_eq(read(met.fds[WIRE_FD_PIPE], came, sizeof(came)), sizeof(came));
-    check_eq(sink_write(batch, true), SINK_SENT);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
 }
 
 Test(sink, a_pipe_that_stays_full_is_waited_for_once)
@@ -296,11 +301,11 @@ Test(sink, a_pipe_that_stays_full_is_waited_for_once)
     struct timespec before;
     struct timespec after;
     check_true(open_with(WIRE_WELCOME));
-    while (sink_write(batch, true) == SINK_SENT)
+    while (sink_write(batch, 1, true) == SINK_SENT)
         continue;
     clock_gettime(CLOCK_MONOTONIC, &before);
     for (unsigned i = 0; i < 50; i++)
-        check_eq(sink_write(batch, true), SINK_FULL);
+        check_eq(sink_write(batch, 1, true), SINK_FULL);
     clock_gettime(CLOCK_MONOTONIC, &after);
     check_le((after.tv_sec - before.tv_sec) * 1000 +
                  (after.tv_nsec - before.tv_nsec) / 1000000,
@@ -321,7 +326,7 @@ Test(sink, a_pipe_without_a_reader_raises_nothing)
     check_true(open_with(WIRE_WELCOME));
     signal(SIGPIPE, on_signal);
     close(met.fds[WIRE_FD_PIPE]);
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
     check_eq(n_signals, 0);
     sigset_t pending;
     sigpending(&pending);
@@ -340,7 +345,7 @@ Test(sink, a_signal_that_was_pending_before_stays_so)
     sigprocmask(SIG_BLOCK, &pipe_only, NULL);
     raise(SIGPIPE);
     close(met.fds[WIRE_FD_PIPE]);
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
     sigset_t pending;
     sigpending(&pending);
     check_true(sigismember(&pending, SIGPIPE));
@@ -355,7 +360,7 @@ Test(sink, a_descriptor_that_was_closed_is_not_written_to)
 {
     check_true(open_with(WIRE_WELCOME));
     close(write_end());
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
 }
 
 Test(sink, another_file_in_its_place_never_receives_our_bytes)
@@ -366,7 +371,7 @@ Test(sink, another_file_in_its_place_never_receives_our_bytes)
     const int theirs = open(name, O_RDWR);
     const int place = write_end();
     check_eq(dup2(theirs, place), place);
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
     struct stat is;
     check_eq(fstat(theirs, &is), 0);
     check_eq(is.st_size, 0);
@@ -380,7 +385,7 @@ Test(sink, another_pipe_in_its_place_is_no_sink_either)
     check_true(open_with(WIRE_WELCOME));
     check_eq(pipe2(theirs, O_NONBLOCK), 0);
     check_eq(dup2(theirs[1], write_end()), write_end());
-    check_eq(sink_write(batch, true), SINK_GONE);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
     char byte;
     check_eq(read(theirs[0], &byte, 1), -1);
 }

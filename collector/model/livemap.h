@@ -1,0 +1,54 @@
+/*
+ * livemap.h - the blocks that one process owns right now, one by one
+ *
+ * A live map is told of births and deaths in their true order (turns.h) and can
+ * say at any moment what is alive and what it adds up to. It is a model and
+ * nothing else: no clock, no I/O, no knowledge of the wire.
+ *
+ * Sizes are usable bytes (DESIGN 2); what was asked for travels beside.
+ * Not thread-safe: a live map belongs to the loop that created it.
+ */
+#ifndef COLLECTOR_MODEL_LIVEMAP_H
+#define COLLECTOR_MODEL_LIVEMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct livemap;
+
+struct livemap_block {
+    uint64_t addr;
+    uint64_t n_bytes;
+    uint64_t asked_bytes;
+    bool is_python; /* the interpreter asked for it */
+};
+
+struct livemap_totals {
+    uint64_t live_blocks;
+    uint64_t live_bytes;
+    uint64_t peak_bytes; /* the most that live_bytes has been */
+    uint64_t orphans;    /* deaths of blocks that nobody told of */
+    uint64_t doubles; /* births where a block was alive: it has died unseen */
+};
+
+/* Never NULL; the caller owns it. Destroying NULL is a no-op. */
+struct livemap *livemap_create(void);
+void livemap_destroy(struct livemap *map);
+
+/* A forked child's: what its parent had. They share what neither changes. */
+struct livemap *livemap_clone(struct livemap *map);
+
+void livemap_birth(struct livemap *map, const struct livemap_block *block);
+void livemap_death(struct livemap *map, uint64_t addr);
+
+struct livemap_totals livemap_totals(const struct livemap *map);
+
+/* Whether the block at this address is alive, and what it is. */
+bool livemap_find(const struct livemap *map, uint64_t addr,
+                  struct livemap_block *block);
+
+/* The living, ascending; the caller frees them. */
+struct livemap_block *livemap_list(const struct livemap *map, size_t *n);
+
+#endif

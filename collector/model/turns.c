@@ -1,0 +1,247 @@
+#include "collector/model/turns.h"
+
+#include <stdlib.h>
+
+#include "include/xalloc.h"
+
+enum {
+    MOST_FORKS = 64, /* remembered, until their children have come */
+};
+
+enum kind { BIRTH, DEATH, FORK };
+
+/* Of a death the address alone counts; of a fork that is its number. */
+struct event {
+    struct livemap_block block;
+    enum kind kind;
+};
+
+struct fork {
+    uint64_t number;
+    struct livemap *heap;
+};
+
+/* Events of one buffer and one turn, one behind another. */
+struct stretch {
+    uint64_t turn;
+    size_t first; /* of the events */
+    size_t n;
+};
+
+struct turns {
+    struct livemap *heap;
+    uint64_t *current; /* by buffer: the turn of what comes next; 0: none */
+    size_t n_buffers;
+    struct event *events;
+    size_t n_events;
+    size_t event_capacity;
+    struct stretch *stretches;
+    size_t n_stretches;
+    size_t stretch_capacity;
+    uint32_t last_buffer;          /* of the last stretch */
+    uint64_t greatest;             /* turn that has come */
+    uint64_t passed;               /* the greatest when the last pass ended */
+    struct fork forks[MOST_FORKS]; /* a ring: the oldest goes first */
+    size_t n_forks;                /* ever */
+};
+
+struct turns *
+turns_create(struct livemap *heap)
+{
+    struct turns *turns = xcalloc(1, sizeof(*turns));
+    turns->heap = heap;
+    return turns;
+}
+
+void
+turns_destroy(struct turns *turns)
+{
+    if (turns == NULL)
+        return;
+    for (size_t i = 0; i < MOST_FORKS; i++)
+        livemap_destroy(turns->forks[i].heap);
+    livemap_destroy(turns->heap);
+    free(turns->current);
+    free(turns->events);
+    free(turns->stretches);
+    free(turns);
+}
+
+struct livemap *
+turns_map(const struct turns *turns)
+{
+    return turns->heap;
+}
+
+struct livemap *
+turns_take_fork(struct turns *turns, uint64_t number)
+{
+    for (size_t i = 0; i < MOST_FORKS; i++) {
+        struct fork *fork = &turns->forks[i];
+        struct livemap *heap = fork->heap;
+        if (fork->number != number || heap == NULL)
+            continue;
+        fork->heap = NULL;
+        return heap;
+    }
+    return NULL;
+}
+
+/* ---- telling ----------------------------------------------------------- */
+
+void
+turns_take(struct turns *turns, uint32_t buffer, uint64_t turn)
+{
+    if (buffer >= turns->n_buffers) {
+        turns->current =
+            xrealloc(turns->current, buffer + 1, sizeof(turns->current[0]));
+        while (turns->n_buffers <= buffer)
+            turns->current[turns->n_buffers++] = 0;
+    }
+    turns->current[buffer] = turn;
+    if (turn > turns->greatest)
+        turns->greatest = turn;
+}
+
+static uint64_t
+turn_of(const struct turns *turns, uint32_t buffer)
+{
+    return buffer < turns->n_buffers ? turns->current[buffer] : 0;
+}
+
+static void
+remember_fork(struct turns *turns, uint64_t number)
+{
+    struct fork *fork = &turns->forks[turns->n_forks++ % MOST_FORKS];
+    livemap_destroy(fork->heap);
+    *fork = (struct fork){number, livemap_clone(turns->heap)};
+}
+
+static void
+apply(struct turns *turns, const struct event *event)
+{
+    if (event->kind == DEATH)
+        livemap_death(turns->heap, event->block.addr);
+    else if (event->kind == BIRTH)
+        livemap_birth(turns->heap, &event->block);
+    else
+        remember_fork(turns, event->block.addr);
+}
+
+static void
+hold(struct turns *turns, uint32_t buffer, uint64_t turn,
+     const struct event *event)
+{
+    struct stretch *last = turns->n_stretches == 0
+                               ? NULL
+                               : &turns->stretches[turns->n_stretches - 1];
+    if (last == NULL || last->turn != turn || turns->last_buffer != buffer) {
+        XGROW(turns->stretches, turns->stretch_capacity, turns->n_stretches);
+        last = &turns->stretches[turns->n_stretches++];
+        *last = (struct stretch){.turn = turn, .first = turns->n_events};
+        turns->last_buffer = buffer;
+    }
+    XGROW(turns->events, turns->event_capacity, turns->n_events);
+    turns->events[turns->n_events++] = *event;
+    last->n++;
+}
+
+static void
+tell(struct turns *turns, uint32_t buffer, const struct event *event)
+{
+    const uint64_t turn = turn_of(turns, buffer);
+    if (turn == 0)
+        apply(turns, event);
+    else
+        hold(turns, buffer, turn, event);
+}
+
+void
+turns_birth(struct turns *turns, uint32_t buffer,
+            const struct livemap_block *block)
+{
+    tell(turns, buffer, &(struct event){.block = *block, .kind = BIRTH});
+}
+
+void
+turns_death(struct turns *turns, uint32_t buffer, uint64_t addr)
+{
+    tell(turns, buffer,
+         &(struct event){.block = {.addr = addr}, .kind = DEATH});
+}
+
+void
+turns_fork(struct turns *turns, uint32_t buffer, uint64_t number)
+{
+    tell(turns, buffer,
+         &(struct event){.block = {.addr = number}, .kind = FORK});
+}
+
+/* ---- applying ---------------------------------------------------------- */
+
+/* One turn is one thread's: its stretches came in the order of its calls. */
+static int
+compare_stretches(const void *left, const void *right)
+{
+    const struct stretch *a = left;
+    const struct stretch *b = right;
+    if (a->turn != b->turn)
+        return a->turn < b->turn ? -1 : 1;
+    return (a->first > b->first) - (a->first < b->first);
+}
+
+/* What is left moves to the front. */
+static void
+drop_applied(struct turns *turns, size_t n_applied)
+{
+    struct event *kept = NULL;
+    size_t n = 0;
+    for (size_t i = n_applied; i < turns->n_stretches; i++)
+        n += turns->stretches[i].n;
+    if (n != 0)
+        kept = xcalloc(n, sizeof(*kept));
+    n = 0;
+    for (size_t i = n_applied; i < turns->n_stretches; i++) {
+        struct stretch *stretch = &turns->stretches[i];
+        for (size_t k = 0; k < stretch->n; k++)
+            kept[n + k] = turns->events[stretch->first + k];
+        stretch->first = n;
+        n += stretch->n;
+        turns->stretches[i - n_applied] = *stretch;
+    }
+    free(turns->events);
+    turns->events = kept;
+    turns->n_events = n;
+    turns->event_capacity = n;
+    turns->n_stretches -= n_applied;
+    turns->last_buffer = UINT32_MAX;
+}
+
+static void
+apply_up_to(struct turns *turns, uint64_t turn)
+{
+    size_t n = 0;
+    if (turns->n_stretches == 0)
+        return;
+    qsort(turns->stretches, turns->n_stretches, sizeof(turns->stretches[0]),
+          compare_stretches);
+    for (; n < turns->n_stretches && turns->stretches[n].turn <= turn; n++) {
+        const struct stretch *stretch = &turns->stretches[n];
+        for (size_t k = 0; k < stretch->n; k++)
+            apply(turns, &turns->events[stretch->first + k]);
+    }
+    drop_applied(turns, n);
+}
+
+void
+turns_pass(struct turns *turns)
+{
+    apply_up_to(turns, turns->passed);
+    turns->passed = turns->greatest;
+}
+
+void
+turns_finish(struct turns *turns)
+{
+    apply_up_to(turns, UINT64_MAX);
+}

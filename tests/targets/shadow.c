@@ -1,0 +1,300 @@
+/*
+ * An oracle: a library to be preloaded before residue's, which writes down what
+ * is alive, under a lock of its own, and lets every call go on to residue.
+ *
+ * The table is a file that the process maps, SHADOW_DIR/PID.shadow, and so is
+ * there however the process ends; a forked child goes on with a copy. A birth
+ * is entered after the real call, a death before it.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { N_ENTRIES = 1 << 20 };
+
+struct entry {
+    uint64_t addr; /* 0: none; 1: there was one */
+    uint64_t n_bytes;
+};
+
+struct table {
+    uint64_t n_doubles;  /* births where a block was alive */
+    uint64_t n_unknown;  /* deaths of what nobody told of */
+    uint64_t n_overflow; /* births that found no room */
+    uint64_t n_births;
+    struct entry entries[N_ENTRIES];
+};
+
+static struct table early; /* before there is a file */
+static struct table *table = &early;
+static bool is_locked;
+
+/* ---- the table --------------------------------------------------------- */
+
+static void
+lock(void)
+{
+    while (__atomic_exchange_n(&is_locked, true, __ATOMIC_ACQUIRE))
+        usleep(0);
+}
+
+static void
+unlock(void)
+{
+    __atomic_store_n(&is_locked, false, __ATOMIC_RELEASE);
+}
+
+static uint64_t
+place_of(uint64_t addr)
+{
+    return (addr >> 4) * 0x9e3779b97f4a7c15u >> 44;
+}
+
+static struct entry *
+find(uint64_t addr)
+{
+    uint64_t at = place_of(addr);
+    for (uint64_t n = 0; n < N_ENTRIES; n++, at++) {
+        struct entry *entry = &table->entries[at % N_ENTRIES];
+        if (entry->addr == addr)
+            return entry;
+        if (entry->addr == 0)
+            break;
+    }
+    return NULL;
+}
+
+static void
+enter(const void *block, uint64_t n_bytes)
+{
+    const uint64_t addr = (uintptr_t)block;
+    lock();
+    table->n_births++;
+    struct entry *entry = find(addr);
+    table->n_doubles += entry != NULL;
+    uint64_t at = place_of(addr);
+    for (uint64_t n = 0; n < N_ENTRIES && entry == NULL; n++, at++) {
+        if (table->entries[at % N_ENTRIES].addr <= 1)
+            entry = &table->entries[at % N_ENTRIES];
+    }
+    if (entry == NULL)
+        table->n_overflow++;
+    else
+        *entry = (struct entry){addr, n_bytes};
+    unlock();
+}
+
+/* Returns how many bytes it had. */
+static uint64_t
+strike(const void *block)
+{
+    lock();
+    struct entry *entry = find((uintptr_t)block);
+    const uint64_t n_bytes = entry == NULL ? 0 : entry->n_bytes;
+    if (entry == NULL)
+        table->n_unknown++;
+    else
+        *entry = (struct entry){.addr = 1};
+    unlock();
+    return n_bytes;
+}
+
+/* A file for this process, with what there was so far. */
+static void
+open_table(void)
+{
+    char path[4096];
+    const char *directory = getenv("SHADOW_DIR");
+    snprintf(path, sizeof(path), "%s/%d.shadow", directory, getpid());
+    const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (directory == NULL || fd < 0 || ftruncate(fd, sizeof(*table)) != 0)
+        return;
+    struct table *fresh =
+        mmap(NULL, sizeof(*fresh), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (fresh == MAP_FAILED)
+        return;
+    memcpy(fresh, table, sizeof(*fresh));
+    table = fresh;
+}
+
+static struct table *at_fork; /* the parent's goes on while a child copies */
+
+static void
+before_fork(void)
+{
+    lock();
+    at_fork = mmap(NULL, sizeof(*at_fork), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(at_fork, table, sizeof(*at_fork));
+}
+
+static void
+in_parent(void)
+{
+    munmap(at_fork, sizeof(*at_fork));
+    unlock();
+}
+
+static void
+in_child(void)
+{
+    table = at_fork;
+    open_table();
+    munmap(at_fork, sizeof(*at_fork));
+    unlock();
+}
+
+__attribute__((constructor)) static void
+start(void)
+{
+    const int saved_errno = errno;
+    lock();
+    open_table();
+    unlock();
+    pthread_atfork(before_fork, in_parent, in_child);
+    errno = saved_errno;
+}
+
+/* ---- the calls --------------------------------------------------------- */
+
+static struct {
+    void *(*malloc)(size_t);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void (*free)(void *);
+    int (*posix_memalign)(void **, size_t, size_t);
+    void *(*aligned_alloc)(size_t, size_t);
+    void *(*memalign)(size_t, size_t);
+    void *(*reallocarray)(void *, size_t, size_t);
+    void *(*valloc)(size_t);
+    void *(*pvalloc)(size_t);
+    size_t (*malloc_usable_size)(void *);
+} next;
+
+/* All at once, for residue's own search for names calls free. */
+static void
+resolve(void)
+{
+    if (next.malloc != NULL)
+        return;
+    next.free = (void (*)(void *))dlsym(RTLD_NEXT, "free");
+    next.calloc = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
+    next.realloc = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
+    next.posix_memalign =
+        (int (*)(void **, size_t, size_t))dlsym(RTLD_NEXT, "posix_memalign");
+    next.aligned_alloc =
+        (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "aligned_alloc");
+    next.memalign = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "memalign");
+    next.reallocarray =
+        (void *(*)(void *, size_t, size_t))dlsym(RTLD_NEXT, "reallocarray");
+    next.valloc = (void *(*)(size_t))dlsym(RTLD_NEXT, "valloc");
+    next.pvalloc = (void *(*)(size_t))dlsym(RTLD_NEXT, "pvalloc");
+    next.malloc_usable_size =
+        (size_t(*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
+    next.malloc = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
+}
+
+static void *
+born(void *block)
+{
+    const int saved_errno = errno;
+    if (block != NULL)
+        enter(block, next.malloc_usable_size(block));
+    errno = saved_errno;
+    return block;
+}
+
+void *
+malloc(size_t size)
+{
+    resolve();
+    return born(next.malloc(size));
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+    resolve();
+    return born(next.calloc(n, size));
+}
+
+void
+free(void *block)
+{
+    resolve();
+    if (block != NULL)
+        strike(block);
+    next.free(block);
+}
+
+void *
+realloc(void *old, size_t size)
+{
+    resolve();
+    if (old == NULL)
+        return born(next.realloc(NULL, size));
+    const uint64_t n_bytes = strike(old);
+    void *fresh = next.realloc(old, size);
+    if (fresh == NULL && size != 0)
+        enter(old, n_bytes);
+    return born(fresh);
+}
+
+void *
+reallocarray(void *old, size_t n, size_t size)
+{
+    resolve();
+    const uint64_t n_bytes = old == NULL ? 0 : strike(old);
+    void *fresh = next.reallocarray(old, n, size);
+    if (fresh == NULL && old != NULL && n != 0 && size != 0)
+        enter(old, n_bytes);
+    return born(fresh);
+}
+
+void *
+valloc(size_t size)
+{
+    resolve();
+    return born(next.valloc(size));
+}
+
+void *
+pvalloc(size_t size)
+{
+    resolve();
+    return born(next.pvalloc(size));
+}
+
+int
+posix_memalign(void **where, size_t alignment, size_t size)
+{
+    resolve();
+    const int error = next.posix_memalign(where, alignment, size);
+    if (error == 0)
+        born(*where);
+    return error;
+}
+
+void *
+aligned_alloc(size_t alignment, size_t size)
+{
+    resolve();
+    return born(next.aligned_alloc(alignment, size));
+}
+
+void *
+memalign(size_t alignment, size_t size)
+{
+    resolve();
+    return born(next.memalign(alignment, size));
+}
