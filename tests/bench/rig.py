@@ -63,8 +63,9 @@ def output_of(arguments, environment=None):
 class Rig(object):
     """One build, and a directory for what the runs leave behind."""
 
-    def __init__(self, build):
+    def __init__(self, build, is_exact=False):
         self.build = build
+        self.level = ["--exact"] if is_exact else []
         self.residue = os.path.join(build, "report", "residue")
         self.residued = os.path.join(build, "collector", "residued")
         self.loop = os.path.join(build, "tests", "bench", "loop")
@@ -147,7 +148,8 @@ class Rig(object):
 
     def _start_collector(self, socket, directory):
         collector = subprocess.Popen(
-            [self.residued, "--socket", socket, "--output", directory],
+            [self.residued, "--socket", socket, "--output", directory] +
+            self.level,
             stdout=subprocess.PIPE)
         if not collector.stdout.readline().startswith(b"listening"):
             collector.kill()
@@ -229,7 +231,7 @@ class Rig(object):
         with self.directory() as directory:
             recording = os.path.join(directory, "rec")
             whole = Command(command.name, [
-                self.residue, "run", "-q", "-o", recording, "--",
+                self.residue, "run", "-q", *self.level, "-o", recording, "--",
                 *command.arguments])
             cost = Cost()
             self._spend(whole, self.environment("bare", 0), cost)
