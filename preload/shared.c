@@ -35,6 +35,7 @@ static struct {
     uint64_t file_bytes;
     _Atomic uint32_t capacity; /* buffers that are mapped */
     _Atomic uint32_t hint;     /* where the search for a free one starts */
+    _Atomic int32_t n_free;    /* were given back; late by what is under way */
 } shared;
 
 struct wire_shared *
@@ -144,6 +145,7 @@ shared_create(void)
     shared.file_bytes = file_bytes;
     atomic_store(&shared.capacity, buffers_within(FIRST_BYTES));
     atomic_store(&shared.hint, 1);
+    atomic_store(&shared.n_free, 0);
     shared.steps[0] = first;
     return fd;
 }
@@ -206,10 +208,12 @@ claim(uint32_t index, uint32_t tid)
                                        __ATOMIC_RELAXED);
 }
 
-/* One that was used before. */
+/* One that was used before. With a thousand owners none is searched for. */
 static uint32_t
 claim_used(uint32_t tid, uint32_t n_buffers)
 {
+    if (atomic_load(&shared.n_free) <= 0)
+        return 0;
     const uint32_t hint = atomic_load(&shared.hint);
     for (uint32_t i = 0; i + 1 < n_buffers; i++) {
         const uint32_t index = 1 + (hint - 1 + i) % (n_buffers - 1);
@@ -217,6 +221,7 @@ claim_used(uint32_t tid, uint32_t n_buffers)
             __atomic_load_n(&shared_buffer(index)->owner_tid, __ATOMIC_RELAXED);
         if (owner == 0 && claim(index, tid)) {
             atomic_store(&shared.hint, index);
+            atomic_fetch_sub(&shared.n_free, 1);
             return index;
         }
     }
@@ -239,6 +244,7 @@ shared_take(uint32_t tid)
             continue;
         if (claim(n_buffers, tid))
             return n_buffers;
+        atomic_fetch_add(&shared.n_free, 1); /* its claimer took it for one */
         n_buffers = __atomic_load_n(&header->n_buffers, __ATOMIC_ACQUIRE);
     }
     return 0;
@@ -249,6 +255,7 @@ shared_give_back(uint32_t index)
 {
     __atomic_store_n(&shared_buffer(index)->owner_tid, 0, __ATOMIC_RELEASE);
     atomic_store(&shared.hint, index);
+    atomic_fetch_add(&shared.n_free, 1);
 }
 
 bool
