@@ -357,7 +357,7 @@ image_create(const struct introduction *introduction,
     image->exit_status = -1;
     image->listener = *listener;
     read_python_version(image);
-    if (introduction->level == WIRE_LEVEL_EXACT)
+    if (introduction->level >= WIRE_LEVEL_EXACT)
         image->turns = turns_create(first_heap(image, forked_from));
     if (forked_from != NULL) {
         image->arenas =

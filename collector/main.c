@@ -502,6 +502,7 @@ close_all(struct collector *collector, const struct options *options)
 
 static const char help[] =
     "usage: residued [--socket PATH] [--output DIR] [--exact]\n"
+    "                [--native-stacks]\n"
     "\n"
     "Records every process of this user that is started with\n"
     "LD_PRELOAD=.../libresidue-preload.so, until it gets SIGTERM or SIGINT.\n"
@@ -510,6 +511,7 @@ static const char help[] =
     "                 in the user's directory; RESIDUE_SOCKET tells them)\n"
     "  --output DIR   where the recording goes (default: here)\n"
     "  --exact        every call of malloc and free, in order\n"
+    "  --native-stacks  and of each block the stack that made it\n"
     "  --help         this text\n";
 
 static void
@@ -526,6 +528,7 @@ enum {
     SOCKET = 256,
     OUTPUT,
     EXACT,
+    STACKS,
     LAUNCHER,
     INSPECT,
     EVERY,
@@ -547,7 +550,11 @@ take_option(struct options *options, int option)
         options->output = optarg;
         break;
     case EXACT:
-        options->level = WIRE_LEVEL_EXACT;
+        if (options->level < WIRE_LEVEL_EXACT)
+            options->level = WIRE_LEVEL_EXACT;
+        break;
+    case STACKS:
+        options->level = WIRE_LEVEL_STACKS;
         break;
     case LAUNCHER:
         options->launcher = atoi(optarg);
@@ -577,17 +584,18 @@ static struct options
 parse(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"socket",      required_argument, NULL, SOCKET  },
-        {"output",      required_argument, NULL, OUTPUT  },
-        {"exact",       no_argument,       NULL, EXACT   },
+        {"socket",        required_argument, NULL, SOCKET  },
+        {"output",        required_argument, NULL, OUTPUT  },
+        {"exact",         no_argument,       NULL, EXACT   },
+        {"native-stacks", no_argument,       NULL, STACKS  },
  /* Of `residue run` and `residue inspect`, as are the next three. */
-        {"launcher-fd", required_argument, NULL, LAUNCHER},
-        {"inspect",     required_argument, NULL, INSPECT },
-        {"every-us",    required_argument, NULL, EVERY   },
-        {"times",       required_argument, NULL, TIMES   },
-        {"lives",       required_argument, NULL, LIVES   }, /* of tests */
-        {"help",        no_argument,       NULL, HELP    },
-        {NULL,          0,                 NULL, 0       },
+        {"launcher-fd",   required_argument, NULL, LAUNCHER},
+        {"inspect",       required_argument, NULL, INSPECT },
+        {"every-us",      required_argument, NULL, EVERY   },
+        {"times",         required_argument, NULL, TIMES   },
+        {"lives",         required_argument, NULL, LIVES   }, /* of tests */
+        {"help",          no_argument,       NULL, HELP    },
+        {NULL,            0,                 NULL, 0       },
     };
     struct options options = {.output = ".", .launcher = -1};
     int option;

@@ -221,7 +221,7 @@ welcome(struct connection *connection, struct datagram *datagram)
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
         .verdict = (uint16_t)verdict,
-        .full_wait_ms = connection->rendezvous->level == WIRE_LEVEL_EXACT
+        .full_wait_ms = connection->rendezvous->level >= WIRE_LEVEL_EXACT
                             ? EXACT_WAIT_MS
                             : FULL_WAIT_MS,
         .level = (uint32_t)connection->rendezvous->level,

@@ -40,6 +40,10 @@ enum {
     WIRE_STEP_BUFFERS = 16, /* the memfd grows by so many buffers: 1 MiB */
     WIRE_MAX_BUFFERS = 4096,
     WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
+    WIRE_BUILD_ID_BYTES = 20,
+    WIRE_MOST_FRAMES = 128,     /* of a stack */
+    WIRE_MOST_STACKS = 1 << 16, /* numbers are smaller */
+    WIRE_STACK_SHIFT = 8,       /* of a stack's number in a BIRTH's detail */
 };
 
 /* A malloc'ed block of so many usable bytes is an event in any case. */
@@ -115,10 +119,12 @@ struct wire_hello {
 
 static_assert(sizeof(struct wire_hello) == 192, "a packed layout");
 
-/* What is told of the malloc family. */
+/* What is told of the malloc family: the more, the greater. */
 enum wire_level {
-    WIRE_LEVEL_WATCH, /* counts, and large blocks */
-    WIRE_LEVEL_EXACT, /* each block, in an order that is its own */
+    WIRE_LEVEL_WATCH,  /* counts, and large blocks */
+    WIRE_LEVEL_EXACT,  /* each block, in an order that is its own */
+    WIRE_LEVEL_STACKS, /* and with each birth the native stack */
+    WIRE_N_LEVELS,
 };
 
 enum wire_verdict {
@@ -225,7 +231,10 @@ static_assert(sizeof(struct wire_batch) == 40, "a packed layout");
     X(END, end)         \
     X(TURN, turn)       \
     X(REVIVAL, revival) \
-    X(FORK, fork)
+    X(FORK, fork)       \
+    X(MODULE, module)   \
+    X(STACK, stack)     \
+    X(BLOCK, block)
 
 enum wire_kind {
     WIRE_KIND_NONE,
@@ -354,7 +363,8 @@ struct wire_remap {
 
 /*
  * A block of WIRE_LARGE_BYTES or more, or one of any size that glibc made a
- * mapping of its own; detail: enum wire_caller.
+ * mapping of its own; detail: enum wire_caller, and from bit 8 on the number of
+ * its stack, 0: none.
  */
 struct wire_birth {
     struct wire_record record;
@@ -454,6 +464,41 @@ struct wire_revival {
     uint64_t n_bytes;
 };
 
+/*
+ * An image that stacks pass through, before the first that does; detail: how
+ * long its path is, which follows without a NUL, zeroes up to the record's end.
+ * An address less `bias` is one of the file's own. One that was told before is
+ * replaced where they overlap. A child after fork has what its parent had told.
+ */
+struct wire_module {
+    struct wire_record record;
+    uint64_t start;
+    uint64_t end;
+    uint64_t bias;
+    uint8_t build_id[WIRE_BUILD_ID_BYTES];
+    uint8_t build_id_bytes; /* 0: it has none */
+    uint8_t zeroes[3];
+    char path[];
+};
+
+/*
+ * A stack and its number (detail), before or after the first block that names
+ * it; the same one may come more than once. Frames are return addresses, the
+ * innermost first, as many as the record is long. The last is 0 where there are
+ * more, or where the way out is not known. Numbers are a process' own; a child
+ * after fork goes on with its parent's.
+ */
+struct wire_stack {
+    struct wire_record record;
+    uint64_t frames[];
+};
+
+/* A birth in one word (WIRE_EVENT); detail: its stack's number, 0: none. */
+struct wire_block {
+    struct wire_record record;
+    uint64_t event;
+};
+
 static_assert(WIRE_CALLER_PYTHON == 1, "a bit of an event");
 static_assert(sizeof(struct wire_record) == 8, "a packed layout");
 static_assert(sizeof(struct wire_map) == 48, "a packed layout");
@@ -467,5 +512,7 @@ static_assert(sizeof(struct wire_gc) == 40, "a packed layout");
 static_assert(sizeof(struct wire_spawn) == 16, "a packed layout");
 static_assert(sizeof(struct wire_end) == 24, "a packed layout");
 static_assert(sizeof(struct wire_turn) == 16, "a packed layout");
+static_assert(sizeof(struct wire_module) == 56, "a packed layout");
+static_assert(sizeof(struct wire_block) == 16, "a packed layout");
 
 #endif

@@ -34,8 +34,15 @@ extern HIDDEN _Atomic int process_current_level;
 static inline bool
 process_is_exact(void)
 {
-    return atomic_load_explicit(&process_current_level, memory_order_relaxed) ==
+    return atomic_load_explicit(&process_current_level, memory_order_relaxed) >=
            WIRE_LEVEL_EXACT;
+}
+
+static inline bool
+process_wants_stacks(void)
+{
+    return atomic_load_explicit(&process_current_level, memory_order_relaxed) ==
+           WIRE_LEVEL_STACKS;
 }
 
 /* What the preload found out about the interpreter, for the introduction. */

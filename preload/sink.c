@@ -179,8 +179,8 @@ receive_welcome(int fd, int wait_ms, enum wire_level *level)
         welcome.verdict != WIRE_WELCOME)
         return false;
     sink.full_wait_ms = welcome.full_wait_ms;
-    *level =
-        welcome.level == WIRE_LEVEL_EXACT ? WIRE_LEVEL_EXACT : WIRE_LEVEL_WATCH;
+    if (welcome.level < WIRE_N_LEVELS)
+        *level = (enum wire_level)welcome.level;
     return true;
 }
 

@@ -25,8 +25,8 @@
 enum { READY_MS = 10000 };
 
 static const char help[] =
-    "usage: residue run [-o REC] [-f] [-q] [--exact] [--report[=F.html]] [--]\n"
-    "                   CMD ...\n"
+    "usage: residue run [-o REC] [-f] [-q] [--exact] [--native-stacks]\n"
+    "                   [--report[=F.html]] [--] CMD ...\n"
     "\n"
     "Runs CMD as if residue were not there, and afterwards says on standard\n"
     "error what keeps its memory, in which file everything is, and what to\n"
@@ -36,6 +36,7 @@ static const char help[] =
     "  -f            replace REC if it exists\n"
     "  -q            say nothing\n"
     "  --exact       record every call of malloc and free, in order\n"
+    "  --native-stacks  and of each block the stack that made it\n"
     "  --report[=F]  write the page too (default: REC.html)\n";
 
 struct options {
@@ -44,6 +45,7 @@ struct options {
     bool replaces;
     bool is_quiet;
     bool is_exact;
+    bool has_stacks;
     char **command;
 };
 
@@ -65,12 +67,13 @@ struct run {
 static struct options
 parse(int argc, char **argv)
 {
-    enum { REPORT = 256, EXACT, HELP };
+    enum { REPORT = 256, EXACT, STACKS, HELP };
     static const struct option known[] = {
-        {"report", optional_argument, NULL, REPORT},
-        {"exact",  no_argument,       NULL, EXACT },
-        {"help",   no_argument,       NULL, HELP  },
-        {NULL,     0,                 NULL, 0     },
+        {"report",        optional_argument, NULL, REPORT},
+        {"exact",         no_argument,       NULL, EXACT },
+        {"native-stacks", no_argument,       NULL, STACKS},
+        {"help",          no_argument,       NULL, HELP  },
+        {NULL,            0,                 NULL, 0     },
     };
     struct options options = {0};
     int option;
@@ -88,6 +91,9 @@ parse(int argc, char **argv)
             break;
         case EXACT:
             options.is_exact = true;
+            break;
+        case STACKS:
+            options.has_stacks = true;
             break;
         case REPORT:
             options.page = optarg == NULL ? "" : optarg;
@@ -190,7 +196,11 @@ static void
 start_collector(struct run *run)
 {
     char exact[] = "--exact";
-    char *const more[] = {run->options.is_exact ? exact : NULL, NULL};
+    char stacks[] = "--native-stacks";
+    char *const more[] = {run->options.has_stacks ? stacks
+                          : run->options.is_exact ? exact
+                                                  : NULL,
+                          NULL};
     struct control_reply reply = {0};
     if (!launch_collector(&run->collector, run->collector_program, run->socket,
                           run->recording, more))
