@@ -36,8 +36,8 @@ static struct {
 static void
 arm(struct thread *thread)
 {
-    if (!process_is_exact() || !real_is_glibc() || thread->buffer_index == 0 ||
-        process_mode() != PROCESS_ON ||
+    if (!process_is_exact() || process_wants_stacks() || !real_is_glibc() ||
+        thread->buffer_index == 0 || process_mode() != PROCESS_ON ||
         atomic_load_explicit(&guard.is_slow, memory_order_relaxed))
         return;
     uint64_t *place = batch_open_end(thread->buffer);

@@ -85,11 +85,14 @@
       (pid_t pid, int policy, const struct sched_param *parameters),        \
       (pid, policy, parameters))
 
+#define HOOKED_LOADER(X) X(int, dlclose, (void *handle), (handle))
+
 #define HOOKED_REAL(X) \
     HOOKED_MALLOC(X)   \
     HOOKED_MAP(X)      \
     HOOKED_PROCESS(X)  \
-    HOOKED_THREAD(X)
+    HOOKED_THREAD(X)   \
+    HOOKED_LOADER(X)
 
 /* Built from the ones above, or variadic. */
 #define HOOKED_OWN(X)     \

@@ -20,6 +20,7 @@
 #include "preload/python/detect.h"
 #include "preload/python/gc.h"
 #include "preload/real.h"
+#include "preload/unwind/unwind.h"
 
 /* residue and residued export this name: they are never targets. */
 #define NO_TARGET_SYMBOL "residue_is_no_target"
@@ -95,6 +96,8 @@ start(void)
         thread_python_text = python.text;
         if (guard_init() &&
             process_start(socket_path, describe_allocator(), &python)) {
+            if (process_wants_stacks())
+                unwind_init();
             guard_begin();
             pthread_atfork(guard_before_fork, NULL, guard_in_child);
             on_exit(exit_handler, NULL);

@@ -57,17 +57,17 @@ record_remap(struct thread *thread, uint64_t death_stamp,
 }
 
 void
-record_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes,
-             uint64_t asked_bytes, uintptr_t caller)
+record_birth(struct thread *thread, const struct record_block *block)
 {
     struct wire_birth birth = {
         .stamp = process_next_stamp(),
-        .addr = addr,
-        .n_bytes = n_bytes,
-        .asked_bytes = asked_bytes,
-        .caller = caller,
+        .addr = block->addr,
+        .n_bytes = block->n_bytes,
+        .asked_bytes = block->asked_bytes,
+        .caller = block->caller,
     };
-    PUT(thread, &birth, BIRTH, thread_caller(caller));
+    PUT(thread, &birth, BIRTH,
+        thread_caller(block->caller) | block->stack << WIRE_STACK_SHIFT);
 }
 
 void
@@ -102,6 +102,29 @@ void
 record_event(struct thread *thread, uint64_t event)
 {
     batch_put_event(thread->buffer, thread->buffer_index, event);
+}
+
+void
+record_event_of(struct thread *thread, uint64_t event, uint32_t stack)
+{
+    struct wire_block block = {.event = event};
+    PUT(thread, &block, BLOCK, stack);
+}
+
+void
+record_frames(struct thread *thread, struct wire_stack *stack, uint32_t number,
+              size_t n_frames)
+{
+    put(thread, &stack->record, WIRE_KIND_STACK,
+        sizeof(*stack) + n_frames * sizeof(stack->frames[0]), number);
+}
+
+void
+record_module(struct thread *thread, struct wire_module *module,
+              size_t path_bytes)
+{
+    put(thread, &module->record, WIRE_KIND_MODULE,
+        (sizeof(*module) + path_bytes + 7) & ~(size_t)7, (uint32_t)path_bytes);
 }
 
 void

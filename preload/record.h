@@ -31,8 +31,15 @@ void record_remap(struct thread *thread, uint64_t death_stamp,
                   const struct record_mapping *old,
                   const struct record_mapping *fresh);
 
-void record_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes,
-                  uint64_t asked_bytes, uintptr_t caller);
+struct record_block {
+    uint64_t addr;
+    uint64_t n_bytes;
+    uint64_t asked_bytes;
+    uintptr_t caller;
+    uint32_t stack; /* its number; 0: none */
+};
+
+void record_birth(struct thread *thread, const struct record_block *block);
 void record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
                   uint64_t n_bytes);
 
@@ -44,6 +51,17 @@ void record_fork(struct thread *thread, uint64_t number);
 
 /* A block's birth or death at level exact. */
 void record_event(struct thread *thread, uint64_t event);
+
+/* A birth, whose stack has a number. */
+void record_event_of(struct thread *thread, uint64_t event, uint32_t stack);
+
+/* Its frames are set. */
+void record_frames(struct thread *thread, struct wire_stack *stack,
+                   uint32_t number, size_t n_frames);
+
+/* All is set but its length; behind the path there are zeroes. */
+void record_module(struct thread *thread, struct wire_module *module,
+                   size_t path_bytes);
 
 /* What is told from here on comes after what any thread has told so far. */
 void record_turn(struct thread *thread, uint64_t turn);

@@ -23,6 +23,7 @@
 #include "preload/python/gc.h"
 #include "preload/real.h"
 #include "preload/record.h"
+#include "preload/stacks.h"
 
 /* Where the caller of the hook that uses it goes on. */
 #define CALLER ((uintptr_t)__builtin_return_address(0))
@@ -125,17 +126,21 @@ is_word(uint64_t addr, uint64_t n_bytes, uint64_t asked)
            wire_event_fits(addr, n_bytes, asked);
 }
 
-/* Events of one word are counted where they arrive, all others here. */
 static void
-tell_birth(struct thread *thread, uint64_t addr, uint64_t n_bytes, size_t asked,
-           uintptr_t caller)
+tell_birth(struct thread *thread, const struct record_block *block)
 {
     guard_take_turn(thread);
-    if (is_word(addr, n_bytes, asked))
-        record_event(thread,
-                     wire_event(addr, n_bytes, asked, thread_caller(caller)));
+    if (!is_word(block->addr, block->n_bytes, block->asked_bytes)) {
+        record_birth(thread, block);
+        return;
+    }
+    const uint64_t event =
+        wire_event(block->addr, block->n_bytes, block->asked_bytes,
+                   thread_caller(block->caller));
+    if (block->stack != 0)
+        record_event_of(thread, event, block->stack);
     else
-        record_birth(thread, addr, n_bytes, asked, caller);
+        record_event(thread, event);
 }
 
 /* Returns the block, so that a hook ends with this call. */
@@ -145,16 +150,23 @@ note_birth(void *block, size_t asked, uintptr_t caller)
     if (tell_in_turn(block, &asked, caller))
         return block;
     const int saved_errno = errno;
-    const uint64_t addr = (uintptr_t)block;
-    const uint64_t n_bytes = usable_bytes(block);
-    const bool is_event = is_told(block, n_bytes);
+    struct record_block born = {
+        .addr = (uintptr_t)block,
+        .n_bytes = usable_bytes(block),
+        .asked_bytes = asked,
+        .caller = caller,
+    };
+    const bool is_event = is_told(block, born.n_bytes);
 
+    /* Events of one word are counted where they arrive, all others here. */
     struct thread *thread = guard_enter(is_event);
-    if (thread == NULL || !is_event || !is_word(addr, n_bytes, asked))
-        guard_count_birth(caller, n_bytes);
+    if (thread == NULL || !is_event || !is_word(born.addr, born.n_bytes, asked))
+        guard_count_birth(caller, born.n_bytes);
     if (thread != NULL) {
+        if (is_event && process_wants_stacks())
+            born.stack = stacks_number(thread, caller);
         if (is_event)
-            tell_birth(thread, addr, n_bytes, asked, caller);
+            tell_birth(thread, &born);
         guard_leave(thread);
         python_gc_tick();
     }

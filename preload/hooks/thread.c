@@ -12,6 +12,7 @@
 #include "preload/process.h"
 #include "preload/real.h"
 #include "preload/record.h"
+#include "preload/unwind/unwind.h"
 
 /* Attributes without a stack of their own say one that ends at 0. */
 static void
@@ -31,12 +32,30 @@ tell_stack(const pthread_attr_t *attributes)
     errno = saved_errno;
 }
 
+/* Without attributes: what glibc gives a thread whose creator says nothing. */
+static size_t
+stack_bytes(const pthread_attr_t *attributes)
+{
+    pthread_attr_t defaults;
+    size_t n_bytes = 0;
+    const bool has_none = attributes == NULL;
+    if (has_none && pthread_attr_init(&defaults) != 0)
+        return 0;
+    if (pthread_attr_getstacksize(has_none ? &defaults : attributes,
+                                  &n_bytes) != 0)
+        n_bytes = 0;
+    if (has_none)
+        pthread_attr_destroy(&defaults);
+    return n_bytes;
+}
+
 EXPORT int
 pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                void *(*start)(void *), void *argument)
 {
     int policy = SCHED_OTHER;
     real_resolve();
+    unwind_note_stack(stack_bytes(attributes));
     if (attributes != NULL) {
         if (pthread_attr_getschedpolicy(attributes, &policy) == 0)
             process_note_policy(policy);

@@ -15,12 +15,13 @@
 #include "preload/shared.h"
 #include "tests/unit/preload/fake_real.h"
 #include "tests/unit/preload/process.h"
+#include "tests/unit/preload/told.h"
 
 void *hooked_malloc(size_t size);
 void *hooked_realloc(void *old, size_t size);
 void hooked_free(void *block);
 
-enum { LARGE = 200000, MOST_WORDS = 8000 };
+enum { LARGE = 200000 };
 
 static void
 set_up(void)
@@ -32,46 +33,6 @@ set_up(void)
 }
 
 TestSuite(exact, .init = set_up, .timeout = 20);
-
-/* ---- what was told ----------------------------------------------------- */
-
-/* The first words of all records of a buffer that it still holds. */
-struct told {
-    uint64_t words[MOST_WORDS];
-    const void *records[MOST_WORDS];
-    size_t n;
-};
-
-static void
-read_batch(const char *batch, struct told *told)
-{
-    struct wire_batch header;
-    memcpy(&header, batch, sizeof(header));
-    size_t at = sizeof(header);
-    const size_t end =
-        header.used_bytes == 0 ? WIRE_BATCH_BYTES : header.used_bytes;
-    while (at < end) {
-        uint64_t word;
-        struct wire_record record;
-        memcpy(&word, batch + at, sizeof(word));
-        memcpy(&record, batch + at, sizeof(record));
-        if (word == 0)
-            break;
-        told->records[told->n] = batch + at;
-        told->words[told->n++] = word;
-        at += (word & WIRE_EVENT) != 0 ? sizeof(word) : record.n_bytes;
-    }
-}
-
-static const struct told *
-told_by(const struct wire_buffer_head *head)
-{
-    static struct told told;
-    told.n = 0;
-    for (uint64_t sequence = 1; sequence <= head->sequence; sequence++)
-        read_batch((const char *)head + sequence * WIRE_BATCH_BYTES, &told);
-    return &told;
-}
 
 static void
 check_event(uint64_t word, const void *block, size_t asked, bool is_death)
@@ -85,14 +46,6 @@ check_event(uint64_t word, const void *block, size_t asked, bool is_death)
     check_eq(wire_event_caller(word), WIRE_CALLER_NATIVE);
 }
 
-static unsigned
-kind_of(uint64_t word)
-{
-    struct wire_record record;
-    memcpy(&record, &word, sizeof(record));
-    return (word & WIRE_EVENT) != 0 ? WIRE_KIND_NONE : record.kind;
-}
-
 /* ---- events ------------------------------------------------------------ */
 
 Test(exact, each_birth_and_death_is_an_event_in_its_order)
@@ -103,7 +56,7 @@ Test(exact, each_birth_and_death_is_an_event_in_its_order)
         blocks[i] = hooked_malloc(i * 7 % 3000);
     for (size_t i = 0; i < N; i++)
         hooked_free(blocks[i]);
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(told->n, 2 * N);
     for (size_t i = 0; i < N; i++) {
         check_event(told->words[i], blocks[i], i * 7 % 3000, false);
@@ -120,11 +73,11 @@ Test(exact, what_one_word_cannot_say_is_a_record_and_counted)
     void *small = hooked_malloc(8);
     hooked_free(large);
     hooked_free(small);
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(told->n, 4);
-    check_eq(kind_of(told->words[0]), WIRE_KIND_BIRTH);
+    check_eq(told_kind(told->words[0]), WIRE_KIND_BIRTH);
     check_event(told->words[1], small, 8, false);
-    check_eq(kind_of(told->words[2]), WIRE_KIND_DEATH);
+    check_eq(told_kind(told->words[2]), WIRE_KIND_DEATH);
     check_event(told->words[3], small, 0, true);
     check_eq(self.buffer->counters[WIRE_CALLER_NATIVE].births, 1);
     check_eq(self.buffer->counters[WIRE_CALLER_NATIVE].deaths, 1);
@@ -135,7 +88,7 @@ Test(exact, the_interpreter_is_known_by_its_text)
     thread_python_text.n_bytes = UINT64_MAX;
     void *block = hooked_malloc(100);
     hooked_free(block);
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(wire_event_caller(told->words[0]), WIRE_CALLER_PYTHON);
     check_eq(wire_event_caller(told->words[1]), WIRE_CALLER_PYTHON);
     check_eq(wire_event_addr(told->words[1]), (uintptr_t)block);
@@ -146,7 +99,7 @@ Test(exact, a_reallocation_is_a_death_and_a_birth)
     void *small = hooked_malloc(100);
     void *other = hooked_realloc(small, 500);
     void *none = hooked_realloc(NULL, 60);
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(told->n, 4);
     check_event(told->words[1], small, 0, true);
     check_event(told->words[2], other, 500, false);
@@ -160,12 +113,12 @@ Test(exact, a_block_that_cannot_be_moved_lives_on)
     fake_real.is_out_of_memory = true;
     check_true(hooked_realloc(small, 500) == NULL);
     check_true(hooked_realloc(large, 2 * LARGE) == NULL);
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(told->n, 6);
     check_event(told->words[2], small, 0, true);
-    check_eq(kind_of(told->words[3]), WIRE_KIND_REVIVAL);
-    check_eq(kind_of(told->words[4]), WIRE_KIND_DEATH);
-    check_eq(kind_of(told->words[5]), WIRE_KIND_REVIVAL);
+    check_eq(told_kind(told->words[3]), WIRE_KIND_REVIVAL);
+    check_eq(told_kind(told->words[4]), WIRE_KIND_DEATH);
+    check_eq(told_kind(told->words[5]), WIRE_KIND_REVIVAL);
     const struct wire_revival *revival = told->records[5];
     check_eq(revival->addr, (uintptr_t)large);
     check_eq(revival->n_bytes, fake_real_usable(large));
@@ -175,7 +128,7 @@ Test(exact, what_came_before_the_introduction_was_told)
 {
     check_eq(process_mode(), PROCESS_ON);
     hooked_free(hooked_malloc(1000));
-    check_eq(told_by(self.buffer)->n, 2);
+    check_eq(told_in(self.buffer)->n, 2);
 }
 
 /* ---- threads ----------------------------------------------------------- */
@@ -201,18 +154,18 @@ Test(exact, of_two_threads_each_event_has_a_turn)
     for (size_t i = 0; i < 3; i++)
         hooked_free(blocks[i]);
 
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_event(told->words[0], first, 50, false);
-    check_eq(kind_of(told->words[1]), WIRE_KIND_TURN);
-    check_eq(kind_of(told->words[2]), WIRE_KIND_TURN);
+    check_eq(told_kind(told->words[1]), WIRE_KIND_TURN);
+    check_eq(told_kind(told->words[2]), WIRE_KIND_TURN);
     check_eq(((const struct wire_turn *)told->records[1])->turn, 1);
     check_eq(((const struct wire_turn *)told->records[2])->turn, 3);
     for (size_t i = 0; i < 3; i++)
         check_event(told->words[3 + i], blocks[i], 0, true);
 
-    told = told_by(blocks[3]);
-    check_eq(kind_of(told->words[0]), WIRE_KIND_THREAD);
-    check_eq(kind_of(told->words[1]), WIRE_KIND_TURN);
+    told = told_in(blocks[3]);
+    check_eq(told_kind(told->words[0]), WIRE_KIND_THREAD);
+    check_eq(told_kind(told->words[1]), WIRE_KIND_TURN);
     check_eq(((const struct wire_turn *)told->records[1])->turn, 2);
     for (size_t i = 0; i < 3; i++)
         check_event(told->words[2 + i], blocks[i], 100 + i, false);
@@ -224,9 +177,9 @@ Test(exact, a_fork_is_told_before_it_happens)
     hooked_free(hooked_malloc(100));
     guard_before_fork();
     hooked_free(hooked_malloc(100));
-    const struct told *told = told_by(self.buffer);
+    const struct told *told = told_in(self.buffer);
     check_eq(told->n, 5);
-    check_eq(kind_of(told->words[2]), WIRE_KIND_FORK);
+    check_eq(told_kind(told->words[2]), WIRE_KIND_FORK);
     check_eq(((const struct wire_fork *)told->records[2])->number, 1);
 }
 

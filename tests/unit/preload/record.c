@@ -89,7 +89,7 @@ Test(record, a_remapping_is_a_death_and_a_birth)
 
 Test(record, a_birth_says_who_asked)
 {
-    record_birth(&writer, 1, 200000, 199999, 0x1010);
+    record_birth(&writer, &(struct record_block){1, 200000, 199999, 0x1010, 0});
     const struct wire_birth *birth = first_record();
     CHECK_HEAD(birth, BIRTH, WIRE_CALLER_PYTHON);
     check_eq(birth->addr, 1);
@@ -101,7 +101,7 @@ Test(record, a_birth_says_who_asked)
 
 Test(record, a_birth_of_another_caller_is_native)
 {
-    record_birth(&writer, 1, 200000, 199999, 0x1100);
+    record_birth(&writer, &(struct record_block){1, 200000, 199999, 0x1100, 0});
     const struct wire_birth *birth = first_record();
     CHECK_HEAD(birth, BIRTH, WIRE_CALLER_NATIVE);
 }
