@@ -81,6 +81,7 @@ decode_batch(const void *batch, size_t at, const struct decode_handler *handler,
         }
         at += n_bytes;
         counts->records++;
+        counts->events += wire_is_event(word);
     }
     *is_sound = at >= end;
     return at;

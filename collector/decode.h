@@ -29,6 +29,7 @@ bool decode_is_batch(const struct wire_batch *header, uint32_t n_buffers);
 
 struct decode_counts {
     uint64_t records; /* the holes included */
+    uint64_t events;  /* among them, and the holes */
     uint64_t holes;
 };
 

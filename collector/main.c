@@ -511,7 +511,8 @@ static const char help[] =
     "                 in the user's directory; RESIDUE_SOCKET tells them)\n"
     "  --output DIR   where the recording goes (default: here)\n"
     "  --exact        every call of malloc and free, in order\n"
-    "  --native-stacks  and of each block the stack that made it\n"
+    "  --native-stacks\n"
+    "                 the same, and of each block the stack that made it\n"
     "  --help         this text\n";
 
 static void

@@ -216,7 +216,7 @@ read_batch(struct source *source, const void *bytes, bool is_closed,
     struct decode_counts counts = {0};
     source->buffer = batch.buffer;
     reader->at = decode_batch(bytes, reader->at, handler, &counts, &is_sound);
-    reader->n_events += counts.records;
+    reader->n_events += counts.events;
     reader->lost_events += counts.holes;
     source->is_sound = source->is_sound && is_sound;
     if (is_closed) {
@@ -237,16 +237,16 @@ copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
         buffer_offset(buffer) +
         (off_t)(1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES;
     struct wire_batch batch;
-    struct wire_buffer_head head;
+    struct wire_batch after;
     /* The length before what it spans: it may grow while we read. */
     if (pread(source->shared, &batch, sizeof(batch), place) != sizeof(batch) ||
         pread(source->shared, bytes, WIRE_BATCH_BYTES, place) !=
             WIRE_BATCH_BYTES ||
-        !read_head(source, buffer, &head))
+        pread(source->shared, &after, sizeof(after), place) != sizeof(after))
         return false;
     memcpy(bytes, &batch, sizeof(batch));
-    return batch.sequence == sequence && batch.buffer == buffer &&
-           head.sequence < sequence + WIRE_BATCHES;
+    return batch.sequence == sequence && after.sequence == sequence &&
+           batch.buffer == buffer;
 }
 
 static bool

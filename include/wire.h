@@ -139,7 +139,7 @@ struct wire_welcome {
     uint32_t magic;
     uint16_t version;
     uint16_t verdict;      /* enum wire_verdict */
-    uint32_t full_wait_ms; /* how long a full pipe may hold a thread; 0: drop */
+    uint32_t full_wait_ms; /* the most a full pipe holds a write; 0: drop */
     uint32_t level;        /* enum wire_level */
 };
 
@@ -191,8 +191,9 @@ static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
 /*
  * A batch: this header, then records. Batch `sequence` of a buffer lies at
  * offset (1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES of it, until a
- * later one takes its place; a reader that copies it there looks afterwards at
- * the head's sequence. While it is filled it is zero behind its last record,
+ * later one takes its place. Before it is overwritten its sequence becomes 0: a
+ * reader that copies it there looks afterwards whether it is still the same.
+ * While it is filled it is zero behind its last record,
  * and the first word of a record is written last (release): there a reader
  * ends. A closed one says how long it is; a zero among its records is an event
  * that a signal handler interrupted for long, and lost. A reader that meets a
@@ -279,6 +280,19 @@ enum {
     WIRE_EVENT_MOST_SLACK = (1 << 5) - 1,
     WIRE_EVENT_GRAIN = 16,
 };
+
+/*
+ * By its first word: all are events, whose loss is counted, but what a thread
+ * says of itself and what only gives names to others.
+ */
+static inline bool
+wire_is_event(uint64_t word)
+{
+    const uint64_t kind = word >> 24 & 0xff;
+    return (word & WIRE_EVENT) != 0 ||
+           (kind != WIRE_KIND_TURN && kind != WIRE_KIND_THREAD &&
+            kind != WIRE_KIND_MODULE && kind != WIRE_KIND_STACK);
+}
 
 static inline bool
 wire_event_fits(uint64_t addr, uint64_t n_bytes, uint64_t asked_bytes)

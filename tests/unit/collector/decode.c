@@ -123,6 +123,7 @@ handler(void)
 struct outcome {
     size_t at;
     uint64_t n_records;
+    uint64_t n_events;
     uint64_t n_holes;
     bool is_sound;
 };
@@ -138,6 +139,7 @@ decode(const struct making *making, size_t at)
     struct decode_counts counts = {0};
     outcome.at = decode_batch(exact, at, &all, &counts, &outcome.is_sound);
     outcome.n_records = counts.records;
+    outcome.n_events = counts.events;
     outcome.n_holes = counts.holes;
     free(exact);
     return outcome;
@@ -203,6 +205,8 @@ Test(decode, every_kind_is_handed_over_whole)
     check_true(outcome.is_sound);
     check_eq(outcome.at, making.used);
     check_eq(outcome.n_records, WIRE_N_KINDS - 1);
+    /* Turns and threads, modules and stacks are none. */
+    check_eq(outcome.n_events, WIRE_N_KINDS - 1 - 4);
     check_eq(heard.n, WIRE_N_KINDS - 1);
     for (unsigned i = 0; i < heard.n; i++)
         check_eq(heard.kinds[i], i + 1);

@@ -22,6 +22,7 @@ static struct source *source;
 /* How often each stamp was handed over. */
 static unsigned heard[MOST_HEARD];
 static size_t n_heard;
+static size_t n_torn; /* not as stream_put makes them */
 
 static void
 on_death(void *context, const struct wire_death *death)
@@ -29,6 +30,7 @@ on_death(void *context, const struct wire_death *death)
     (void)context;
     heard[death->stamp % MOST_HEARD]++;
     n_heard++;
+    n_torn += death->addr != death->stamp || death->n_bytes != death->stamp;
 }
 
 static const struct decode_handler handler = {.death = on_death};
@@ -265,6 +267,35 @@ Test(source, a_batch_read_in_part_and_then_lost_loses_only_the_rest)
     check_eq(n_heard, 3);
     check_heard(5, 6);
     check_eq(source_totals(source).lost_events, 3);
+}
+
+enum { PER_BATCH = 120, OVERRUN = 5000 * 1000 };
+
+static void *
+overrun(void *context)
+{
+    (void)context;
+    for (uint64_t stamp = 0; stamp < OVERRUN; stamp++) {
+        stream_put(&stream, 1, stamp);
+        if (stamp % PER_BATCH == PER_BATCH - 1)
+            stream_close_batch(&stream, 1, false);
+    }
+    has_written = true;
+    return NULL;
+}
+
+/* Nothing comes but by the memory, which is read as it is written over. */
+Test(source, a_batch_that_is_overwritten_meanwhile_is_lost_whole)
+{
+    pthread_t writer;
+    pthread_create(&writer, NULL, overrun, NULL);
+    while (!has_written)
+        drain();
+    pthread_join(writer, NULL);
+    drain();
+    check_ge(n_heard, 10 * PER_BATCH);
+    check_eq(n_torn, 0);
+    check_eq(n_heard + source_totals(source).lost_events, OVERRUN);
 }
 
 Test(source, a_gap_in_the_pipe_is_counted)

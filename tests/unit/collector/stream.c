@@ -80,6 +80,9 @@ open_next(struct stream *stream, uint32_t buffer)
     const uint64_t place = 1 + head->sequence % WIRE_BATCHES;
     struct wire_batch *batch =
         (struct wire_batch *)(void *)((char *)head + place * WIRE_BATCH_BYTES);
+    __atomic_store_n(&batch->sequence, 0, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    memset(batch, 0, WIRE_BATCH_BYTES);
     *batch = (struct wire_batch){
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
@@ -101,6 +104,8 @@ stream_put(struct stream *stream, uint32_t buffer, uint64_t stamp)
     const struct wire_death death = {
         .record = {.kind = WIRE_KIND_DEATH, .n_bytes = sizeof(death)},
         .stamp = stamp,
+        .addr = stamp,
+        .n_bytes = stamp,
     };
     if (batch->used_bytes + sizeof(death) > WIRE_BATCH_BYTES)
         errx(1, "the batch is full");

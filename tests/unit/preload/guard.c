@@ -226,8 +226,8 @@ Test(guard, a_thread_that_ends_gives_its_buffer_back)
         check_eq(shared_buffer(indices[i])->owner_tid, 0);
         check_eq(memory_sink->n_batches, i + 1); /* its tail was sent */
     }
-    /* Each told who it is, and its one event. */
-    check_eq(shared_buffer(indices[0])->n_events, 2 * countof(indices));
+    /* Each told who it is, which is none, and its one event. */
+    check_eq(shared_buffer(indices[0])->n_events, countof(indices));
 }
 
 static pthread_key_t late_key;
@@ -263,7 +263,7 @@ Test(guard, what_a_thread_tells_after_its_end_goes_to_any_free_buffer)
     pthread_create(&thread, NULL, end_late, &index);
     pthread_join(thread, NULL);
     check_eq(shared_buffer(index)->owner_tid, 0);
-    check_eq(shared_buffer(index)->n_events, 3); /* who it is, and two more */
+    check_eq(shared_buffer(index)->n_events, 2); /* and who it is */
     check_eq(shared_buffer(0)->n_events, 0);
     check_eq(lost_events(), 0);
     check_eq(counters_of(WIRE_CALLER_NATIVE).deaths, 1);
@@ -296,7 +296,7 @@ Test(guard, every_event_of_every_thread_is_written_or_counted_as_lost)
     uint64_t n_written = 0;
     for (uint32_t i = 0; i < shared_header()->n_buffers; i++)
         n_written += shared_buffer(i)->n_events;
-    check_eq(n_written + lost_events(), THREADS * (1 + EVENTS));
+    check_eq(n_written + lost_events(), THREADS * EVENTS);
     check_eq(counters_of(WIRE_CALLER_NATIVE).births, THREADS * EVENTS);
     check_eq(counters_of(WIRE_CALLER_NATIVE).birth_bytes,
              THREADS * EVENTS * 10);

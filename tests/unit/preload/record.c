@@ -25,9 +25,12 @@ static const void *
 first_record(void)
 {
     check_eq(writer.buffer->sequence, 1);
-    check_eq(writer.buffer->n_events, 1);
     const char *batch = (const char *)writer.buffer + WIRE_BATCH_BYTES;
-    return batch + sizeof(struct wire_batch);
+    const char *record = batch + sizeof(struct wire_batch);
+    uint64_t word;
+    memcpy(&word, record, sizeof(word));
+    check_eq(writer.buffer->n_events, wire_is_event(word));
+    return record;
 }
 
 #define CHECK_HEAD(what, KIND, said)                       \
@@ -122,6 +125,7 @@ Test(record, a_thread_by_its_control_block)
     const struct wire_thread *thread = first_record();
     CHECK_HEAD(thread, THREAD, 0);
     check_eq(thread->control_block, 0x7f00);
+    check_eq(writer.buffer->n_events, 0);
 }
 
 Test(record, a_child_that_is_followed)
