@@ -87,6 +87,7 @@ on_event(void *context, uint64_t event)
         .is_python = wire_event_caller(event) == WIRE_CALLER_PYTHON,
     };
     struct wire_counters *told = &image->told[wire_event_caller(event)];
+    image->n_told++;
     if ((event & WIRE_EVENT_DEATH) != 0) {
         told->deaths++;
         told->death_bytes += block.n_bytes;
@@ -144,13 +145,14 @@ on_revival(void *context, const struct wire_revival *revival)
 static void
 on_birth(void *context, const struct wire_birth *birth)
 {
-    const struct image *image = context;
+    struct image *image = context;
     const struct livemap_block any = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
         .asked_bytes = birth->asked_bytes,
         .is_python = birth->record.detail == WIRE_CALLER_PYTHON,
     };
+    image->n_told++;
     if (image->turns != NULL)
         turns_birth(image->turns, buffer_of(image), &any);
     const struct census_block block = {
@@ -164,7 +166,8 @@ on_birth(void *context, const struct wire_birth *birth)
 static void
 on_death(void *context, const struct wire_death *death)
 {
-    const struct image *image = context;
+    struct image *image = context;
+    image->n_told++;
     blocks_death(image->blocks, death->stamp, death->addr, image->now_us);
     if (image->turns != NULL)
         turns_death(image->turns, buffer_of(image), death->addr);

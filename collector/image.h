@@ -62,6 +62,7 @@ struct image {
     size_t n_stacks;
     size_t stack_capacity;
     struct wire_counters told[WIRE_N_CALLERS]; /* by events of one word */
+    uint64_t n_told; /* births and deaths of malloc's, in words and records */
     struct source_totals last_totals;
     uint64_t now_us; /* while draining */
 };

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 bool
-lives_write(const struct livemap *map, const char *path)
+lives_write(const struct livemap *map, uint64_t n_told, const char *path)
 {
     const struct livemap_totals totals = livemap_totals(map);
     size_t n = 0;
@@ -17,7 +17,7 @@ lives_write(const struct livemap *map, const char *path)
     free(blocks);
     if (file == NULL)
         return false;
-    fprintf(file, "orphans %" PRIu64 " doubles %" PRIu64 "\n", totals.orphans,
-            totals.doubles);
+    fprintf(file, "orphans %" PRIu64 " doubles %" PRIu64 " told %" PRIu64 "\n",
+            totals.orphans, totals.doubles, n_told);
     return fclose(file) == 0;
 }

@@ -5,13 +5,15 @@
 #define COLLECTOR_LIVES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "collector/model/livemap.h"
 
 /*
  * One line a block, "ADDRESS USABLE ASKED" with a hexadecimal address, and then
- * "orphans N doubles N". False: the file could not be written.
+ * "orphans N doubles N told N": how many births and deaths came. False: the
+ * file could not be written.
  */
-bool lives_write(const struct livemap *map, const char *path);
+bool lives_write(const struct livemap *map, uint64_t n_told, const char *path);
 
 #endif

@@ -49,6 +49,7 @@ struct options {
     int launcher; /* descriptor of the one who started us; -1: nobody */
     struct inspection_plan inspection; /* pid 0: none */
     enum wire_level level;
+    bool waits_on_full;
     const char *lives; /* a directory; NULL: they are not written */
 };
 
@@ -424,6 +425,7 @@ open_all(struct collector *collector, const struct options *options)
     if (collector->rendezvous == NULL)
         refuse(options, options->socket, why);
     rendezvous_set_level(collector->rendezvous, options->level);
+    rendezvous_set_on_full(collector->rendezvous, options->waits_on_full);
     char *path = recording_path(options);
     collector->recording =
         recording_open(path, options->socket, why, sizeof(why));
@@ -502,7 +504,7 @@ close_all(struct collector *collector, const struct options *options)
 
 static const char help[] =
     "usage: residued [--socket PATH] [--output DIR] [--exact]\n"
-    "                [--native-stacks]\n"
+    "                [--native-stacks] [--on-full=wait|drop]\n"
     "\n"
     "Records every process of this user that is started with\n"
     "LD_PRELOAD=.../libresidue-preload.so, until it gets SIGTERM or SIGINT.\n"
@@ -513,6 +515,9 @@ static const char help[] =
     "  --exact        every call of malloc and free, in order\n"
     "  --native-stacks\n"
     "                 the same, and of each block the stack that made it\n"
+    "  --on-full=drop a program that is faster than we read goes on, and what\n"
+    "                 it could not tell is lost, and counted (the default)\n"
+    "  --on-full=wait it waits, but never longer than 10 s\n"
     "  --help         this text\n";
 
 static void
@@ -530,6 +535,7 @@ enum {
     OUTPUT,
     EXACT,
     STACKS,
+    ON_FULL,
     LAUNCHER,
     INSPECT,
     EVERY,
@@ -537,6 +543,15 @@ enum {
     LIVES,
     HELP,
 };
+
+static bool
+is_wait(const char *word)
+{
+    const bool is_it = strcmp(word, "wait") == 0;
+    if (!is_it && strcmp(word, "drop") != 0)
+        errx(EXIT_USAGE, "--on-full=%s: it is wait or drop", word);
+    return is_it;
+}
 
 static void
 take_option(struct options *options, int option)
@@ -556,6 +571,9 @@ take_option(struct options *options, int option)
         break;
     case STACKS:
         options->level = WIRE_LEVEL_STACKS;
+        break;
+    case ON_FULL:
+        options->waits_on_full = is_wait(optarg);
         break;
     case LAUNCHER:
         options->launcher = atoi(optarg);
@@ -589,6 +607,7 @@ parse(int argc, char **argv)
         {"output",        required_argument, NULL, OUTPUT  },
         {"exact",         no_argument,       NULL, EXACT   },
         {"native-stacks", no_argument,       NULL, STACKS  },
+        {"on-full",       required_argument, NULL, ON_FULL },
  /* Of `residue run` and `residue inspect`, as are the next three. */
         {"launcher-fd",   required_argument, NULL, LAUNCHER},
         {"inspect",       required_argument, NULL, INSPECT },

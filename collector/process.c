@@ -360,7 +360,7 @@ process_write_lives(const struct process *process, const char *directory)
     if (turns == NULL)
         return;
     char *path = xasprintf("%s/%d.live", directory, process_ns_pid(process));
-    if (!lives_write(turns_map(turns), path))
+    if (!lives_write(turns_map(turns), process->image->n_told, path))
         warn("%s", path);
     free(path);
 }

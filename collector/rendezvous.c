@@ -21,9 +21,8 @@ enum {
     MOST_CONNECTIONS = 4096,
     MOST_FDS = 16, /* that may come with a datagram, wanted or not */
     SILENT_TICKS = 20,
-    /* How long a full pipe may hold a thread; where nothing is to be lost. */
-    FULL_WAIT_MS = 100,
-    EXACT_WAIT_MS = 10000,
+    /* The most that a full pipe holds a write, if it holds one at all. */
+    FULL_WAIT_MS = 10000,
     DATAGRAM_BYTES = sizeof(struct wire_hello) + 2 * WIRE_TEXT_BYTES,
 };
 
@@ -47,6 +46,7 @@ struct rendezvous {
     bool has_complained;
     char path[108];
     enum wire_level level;
+    bool waits_on_full;
 };
 
 struct datagram {
@@ -221,9 +221,8 @@ welcome(struct connection *connection, struct datagram *datagram)
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
         .verdict = (uint16_t)verdict,
-        .full_wait_ms = connection->rendezvous->level >= WIRE_LEVEL_EXACT
-                            ? EXACT_WAIT_MS
-                            : FULL_WAIT_MS,
+        .full_wait_ms =
+            connection->rendezvous->waits_on_full ? FULL_WAIT_MS : 0,
         .level = (uint32_t)connection->rendezvous->level,
     };
     if (verdict != WIRE_WELCOME)
@@ -239,6 +238,12 @@ void
 rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level)
 {
     rendezvous->level = level;
+}
+
+void
+rendezvous_set_on_full(struct rendezvous *rendezvous, bool waits)
+{
+    rendezvous->waits_on_full = waits;
 }
 
 bool

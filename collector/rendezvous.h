@@ -37,6 +37,12 @@ struct rendezvous *rendezvous_open(struct loop *loop, const char *path,
 /* At which level processes are welcomed; watch if this is not called. */
 void rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level);
 
+/*
+ * Whether who finds its pipe full waits, for 10 s at most, or goes on at once;
+ * so it does if this is not called. What finds no room is lost, and counted.
+ */
+void rendezvous_set_on_full(struct rendezvous *rendezvous, bool waits);
+
 /* The path goes with it. */
 void rendezvous_close(struct rendezvous *rendezvous);
 

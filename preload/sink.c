@@ -21,7 +21,8 @@ enum {
     HIGH_FD = 700, /* out of the way of programs that count on low numbers */
     HIGHEST_LIMIT = 65536, /* a number beyond costs a table of that size */
     KERNEL_SIGSET_BYTES = 8,
-    MOST_WAITS = 64, /* of one write: others may take the room each time */
+    SLICE_MS = 100, /* of a wait; then it is looked whether it makes sense */
+    MS_NS = 1000000,
 };
 
 static struct {
@@ -157,7 +158,7 @@ wait_for(int fd, short events, long wait_ms)
     struct pollfd poll = {.fd = fd, .events = events};
     struct timespec left = {
         .tv_sec = wait_ms / 1000,
-        .tv_nsec = wait_ms % 1000 * 1000000,
+        .tv_nsec = wait_ms % 1000 * MS_NS,
     };
     /* The kernel writes back what is left, so that EINTR does not prolong. */
     long n;
@@ -310,6 +311,34 @@ write_quietly(int fd, const void *batches, size_t n_bytes)
     return result;
 }
 
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u * MS_NS + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * Until there may be room or the reader is gone, but no longer than a slice.
+ * False: this write has waited for as long as it may (*until_ns, 0 before its
+ * first wait), or another has, and nothing was taken since.
+ */
+static bool
+wait_for_room(int fd, uint64_t *until_ns)
+{
+    const uint64_t at_ns = now_ns();
+    if (*until_ns == 0)
+        *until_ns = at_ns + (uint64_t)sink.full_wait_ms * MS_NS;
+    if (at_ns >= *until_ns)
+        atomic_store(&sink.is_stuck, true);
+    if (atomic_load(&sink.is_stuck))
+        return false;
+    const long left_ms = (long)((*until_ns - at_ns) / MS_NS) + 1;
+    wait_for(fd, POLLOUT, left_ms < SLICE_MS ? left_ms : SLICE_MS);
+    return true;
+}
+
 /*
  * A pipe takes whole pages, and so whole batches, of which it may take some.
  * Several threads may wait for the same room.
@@ -318,13 +347,12 @@ enum sink_result
 sink_write(const void *batches, size_t n, bool may_wait)
 {
     const int fd = atomic_load(&sink.fd);
-    if (fd < 0 || !is_ours(fd))
-        return SINK_GONE;
-
     const char *at = batches;
     size_t left = n * WIRE_BATCH_BYTES;
-    unsigned n_waits = 0;
+    uint64_t until_ns = 0;
     while (left != 0) {
+        if (fd < 0 || !is_ours(fd))
+            return SINK_GONE;
         const long written = write_quietly(fd, at, left);
         if (written > 0 && written % WIRE_BATCH_BYTES == 0) {
             at += written;
@@ -332,11 +360,9 @@ sink_write(const void *batches, size_t n, bool may_wait)
             atomic_store(&sink.is_stuck, false);
         } else if (written != -EAGAIN && written != -EINTR) {
             return SINK_GONE;
-        } else if (!may_wait || atomic_load(&sink.is_stuck) ||
-                   ++n_waits > MOST_WAITS) {
+        } else if (!may_wait || sink.full_wait_ms == 0 ||
+                   !wait_for_room(fd, &until_ns)) {
             return SINK_FULL;
-        } else if (!wait_for(fd, POLLOUT, (long)sink.full_wait_ms)) {
-            atomic_store(&sink.is_stuck, true);
         }
     }
     return SINK_SENT;

@@ -44,8 +44,9 @@ bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
 
 /*
  * Batches of WIRE_BATCH_BYTES, one behind another. Where the thread may wait, a
- * full pipe is waited for as long as the collector allowed, and then not again
- * until it has taken something.
+ * full pipe is waited for, in all as long as the collector allowed, which may
+ * be not at all; and then not again until it has taken something. A wait ends
+ * at once when nobody reads any more.
  */
 enum sink_result sink_write(const void *batches, size_t n, bool may_wait);
 

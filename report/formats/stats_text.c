@@ -206,8 +206,23 @@ put_heaps(struct text *text, struct query *query,
     free(heaps);
 }
 
+/* Under figures that it weakens, and how. */
+static void
+put_loss(struct text *text, const struct query_process *process,
+         const char *how)
+{
+    struct loss loss = {0};
+    loss_add(&loss, process);
+    if (!loss_is_any(&loss))
+        return;
+    text_add(text, "  ");
+    loss_put(text, &loss);
+    text_addf(text, ": %s\n", how);
+}
+
 static void
 put_modules(struct text *text, struct query *query,
+            const struct query_process *process,
             const struct query_census *census)
 {
     size_t n;
@@ -225,6 +240,8 @@ put_modules(struct text *text, struct query *query,
     }
     if (n > MOST_ROWS)
         text_addf(text, "  and %zu modules more: see --json\n", n - MOST_ROWS);
+    if (n != 0)
+        put_loss(text, process, "mappings may be among them");
     query_free_modules(modules, n);
 }
 
@@ -454,6 +471,12 @@ put_gc(struct text *text, struct query *query, int64_t process)
     free(generations);
 }
 
+static bool
+is_exact(const struct query_process *process)
+{
+    return process->level != NULL && strcmp(process->level, "exact") == 0;
+}
+
 static void
 put_malloc(struct text *text, const struct query_process *process)
 {
@@ -470,11 +493,10 @@ put_malloc(struct text *text, const struct query_process *process)
               units_count(deaths, process->deaths),
               units_count(blocks, process->live_blocks),
               units_bytes(size, process->live_bytes));
-    if (process->lost_events != 0)
-        text_addf(text,
-                  "  %lld events were lost: figures of large blocks and "
-                  "mappings are less than whole\n",
-                  (long long)process->lost_events);
+    put_loss(text, process,
+             is_exact(process) ? "births and deaths lack them, live blocks are "
+                                 "uncertain by as many"
+                               : "figures of large blocks are not whole");
 }
 
 static void
@@ -486,7 +508,7 @@ put_process(struct text *text, struct query *query,
     if (census->id != 0) {
         put_ledger(text, process, census);
         put_heaps(text, query, census);
-        put_modules(text, query, census);
+        put_modules(text, query, process, census);
         put_cgroup(text, process, census,
                    strcmp(query_moment(query), "end") == 0);
         put_collector(text, process, census);

@@ -26,18 +26,22 @@ enum { READY_MS = 10000 };
 
 static const char help[] =
     "usage: residue run [-o REC] [-f] [-q] [--exact] [--native-stacks]\n"
+    "                   [--on-full=wait|drop]\n"
     "                   [--report[=F.html]] [--] CMD ...\n"
     "\n"
     "Runs CMD as if residue were not there, and afterwards says on standard\n"
     "error what keeps its memory, in which file everything is, and what to\n"
     "type next. The exit status is CMD's; 125 where residue itself failed.\n"
     "\n"
-    "  -o REC        the recording (default: residue.CMD.PID.rec)\n"
-    "  -f            replace REC if it exists\n"
-    "  -q            say nothing\n"
-    "  --exact       record every call of malloc and free, in order\n"
-    "  --native-stacks  and of each block the stack that made it\n"
-    "  --report[=F]  write the page too (default: REC.html)\n";
+    "  -o REC           the recording (default: residue.CMD.PID.rec)\n"
+    "  -f               replace REC if it exists\n"
+    "  -q               say nothing\n"
+    "  --exact          record every call of malloc and free, in order\n"
+    "  --native-stacks  the same, and of each block the stack that made it\n"
+    "  --on-full=wait   where CMD is faster than it can be recorded it waits,\n"
+    "                   but never longer than 10 s (the default)\n"
+    "  --on-full=drop   it never waits; what is lost is counted and said\n"
+    "  --report[=F]     write the page too (default: REC.html)\n";
 
 struct options {
     const char *output;
@@ -46,6 +50,7 @@ struct options {
     bool is_quiet;
     bool is_exact;
     bool has_stacks;
+    bool drops; /* rather than wait, when the pipe is full */
     char **command;
 };
 
@@ -64,16 +69,26 @@ struct run {
 
 /* ---- options ----------------------------------------------------------- */
 
+static bool
+is_drop(const char *word)
+{
+    const bool is_it = strcmp(word, "drop") == 0;
+    if (!is_it && strcmp(word, "wait") != 0)
+        errx(EXIT_BAD_USAGE, "--on-full=%s: it is wait or drop", word);
+    return is_it;
+}
+
 static struct options
 parse(int argc, char **argv)
 {
-    enum { REPORT = 256, EXACT, STACKS, HELP };
+    enum { REPORT = 256, EXACT, STACKS, ON_FULL, HELP };
     static const struct option known[] = {
-        {"report",        optional_argument, NULL, REPORT},
-        {"exact",         no_argument,       NULL, EXACT },
-        {"native-stacks", no_argument,       NULL, STACKS},
-        {"help",          no_argument,       NULL, HELP  },
-        {NULL,            0,                 NULL, 0     },
+        {"report",        optional_argument, NULL, REPORT },
+        {"exact",         no_argument,       NULL, EXACT  },
+        {"native-stacks", no_argument,       NULL, STACKS },
+        {"on-full",       required_argument, NULL, ON_FULL},
+        {"help",          no_argument,       NULL, HELP   },
+        {NULL,            0,                 NULL, 0      },
     };
     struct options options = {0};
     int option;
@@ -94,6 +109,9 @@ parse(int argc, char **argv)
             break;
         case STACKS:
             options.has_stacks = true;
+            break;
+        case ON_FULL:
+            options.drops = is_drop(optarg);
             break;
         case REPORT:
             options.page = optarg == NULL ? "" : optarg;
@@ -195,9 +213,12 @@ choose_page(struct run *run)
 static void
 start_collector(struct run *run)
 {
+    char wait[] = "--on-full=wait";
+    char drop[] = "--on-full=drop";
     char exact[] = "--exact";
     char stacks[] = "--native-stacks";
-    char *const more[] = {run->options.has_stacks ? stacks
+    char *const more[] = {run->options.drops ? drop : wait,
+                          run->options.has_stacks ? stacks
                           : run->options.is_exact ? exact
                                                   : NULL,
                           NULL};

@@ -13,7 +13,8 @@ static const char help[] =
     "Says what keeps the memory of a recorded program, the worst first.\n"
     "MOMENT is start, peak, end (the default), a time (01:10.5) or a mark.\n"
     "\n"
-    "  --json   {\"schema\":\"residue.why/1\",\"verdict\":[...]}\n";
+    "  --json   {\"schema\":\"residue.why/1\",\"verdict\":[...],\n"
+    "           \"loss\":{...}}\n";
 
 static void
 put_text(struct text *text, const struct verdict *verdict)
@@ -31,6 +32,10 @@ put_json(struct text *text, const struct verdict *verdict)
     json_open(&json, NULL, '{');
     json_string(&json, "schema", "residue.why/1");
     stats_findings(&json, "verdict", verdict);
+    json_open(&json, "loss", '{');
+    json_number(&json, "events", verdict->loss.events);
+    json_number(&json, "batches", verdict->loss.batches);
+    json_close(&json, '}');
     json_close(&json, '}');
     text_add(text, text_of(&json.text));
     text_add(text, "\n");

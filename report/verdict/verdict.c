@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "include/text.h"
 #include "include/xalloc.h"
 #include "report/units.h"
 
@@ -215,6 +216,23 @@ caveat_of(const struct facts *facts, const char *moment)
         units_duration(age, facts->process->end_us - census->t_us));
 }
 
+/* Beside it what was lost, which weakens all of this. */
+static char *
+add_loss(char *caveat, const struct loss *loss)
+{
+    if (!loss_is_any(loss))
+        return caveat;
+    struct text text = {0};
+    if (caveat != NULL)
+        text_addf(&text, "%s ", caveat);
+    text_add(&text, "(");
+    loss_put(&text, loss);
+    text_add(&text, ": figures of malloc's blocks and of mappings are not "
+                    "whole.)");
+    free(caveat);
+    return text_take(&text);
+}
+
 /* How much of what no rule calls growth has come since the first census. */
 static int64_t
 risen_bytes(const struct facts *facts)
@@ -324,7 +342,8 @@ sum_up(struct query *query, const struct query_process *subject,
 {
     struct facts facts = gather(query, subject);
     verdict->headline = headline_of(&facts, has_others);
-    verdict->caveat = caveat_of(&facts, query_moment(query));
+    verdict->caveat =
+        add_loss(caveat_of(&facts, query_moment(query)), &verdict->loss);
     if (verdict->n_findings == 0) {
         verdict->findings = xcalloc(1, sizeof(verdict->findings[0]));
         verdict->findings[verdict->n_findings++] = nothing_held(&facts);
@@ -343,6 +362,7 @@ verdict_reach(struct query *query)
         if (asked != NULL && asked != &processes[i])
             continue;
         struct facts facts = gather(query, &processes[i]);
+        loss_add(&verdict.loss, &processes[i]);
         /* A helper that came and went without a census is no news. */
         if (i == 0 || facts.census.id != 0 || facts.was_oom_killed)
             judge(&facts, &verdict);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "report/loss.h"
 #include "report/query/query.h"
 
 struct finding {
@@ -36,7 +37,8 @@ struct verdict {
      * first finding, or the largest), and how much of it the program needs.
      */
     char *headline;
-    char *caveat; /* if its end was not read: how old this is, or NULL */
+    char *caveat; /* how old this is if its end was not read, loss; or NULL */
+    struct loss loss; /* of all processes that were looked at */
 };
 
 /* At the query's moment. */

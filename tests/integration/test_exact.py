@@ -12,7 +12,7 @@ import struct
 import subprocess
 
 import chain
-from chain import on_every_interpreter, rows, same, stats, wait_for
+from chain import on_every_interpreter, rows, same
 
 HEAD = struct.Struct("4Q")
 ENTRY = struct.Struct("2Q")
@@ -53,14 +53,14 @@ class Lives:
 class Collector:
     """residued --exact in a folder, and what is run under it."""
 
-    def __init__(self):
+    def __init__(self, on_full="--on-full=wait"):
         self.folder = chain.folder
         self.socket = os.path.join(self.folder, "s")
         self.process = subprocess.Popen(
             (chain.chain.residued, "--socket", self.socket, "--output",
-             self.folder, "--exact", "--lives", self.folder),
-            stdout=subprocess.DEVNULL, env=chain.clean_environment())
-        wait_for(lambda: os.path.exists(self.socket), "the collector")
+             self.folder, "--exact", on_full, "--lives", self.folder),
+            stdout=subprocess.PIPE, env=chain.clean_environment())
+        self.process.stdout.readline()  # it listens, and has time to
 
     def run(self, *command, **options):
         preload = "%s %s" % (chain.chain.target("libshadow.so"),
@@ -80,6 +80,7 @@ class Collector:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.process.stdout.close()
 
     def recording(self):
         return glob.glob(os.path.join(self.folder, "*.rec"))[0]

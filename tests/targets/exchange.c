@@ -3,18 +3,25 @@
  * place that all of them share, and frees or reallocates what it found there.
  * Ends with some blocks alive. Each block says who made it: a wrong one aborts.
  *
- *   exchange THREADS ROUNDS
+ *   exchange THREADS ROUNDS [go]
+ *
+ * With `go` it says when it is there, waits for a byte of input, and prints at
+ * its end what its dice came to, which is the same each time.
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PLACES = 256, MOST_THREADS = 1024 };
 
 static void *_Atomic places[PLACES];
 static long n_rounds;
+static _Atomic uint64_t dice_sum;
 
 static uint64_t
 next(uint64_t *state)
@@ -53,7 +60,17 @@ work(void *number)
             abort();
         free(other);
     }
+    atomic_fetch_add(&dice_sum, state);
     return NULL;
+}
+
+static void
+say(uint64_t number)
+{
+    char text[32];
+    const int n = snprintf(text, sizeof(text), "%lu\n", number);
+    if (write(STDOUT_FILENO, text, (size_t)n) != n)
+        abort();
 }
 
 int
@@ -62,10 +79,19 @@ main(int argc, char **argv)
     static pthread_t threads[MOST_THREADS];
     const long n_threads = argc > 1 ? atol(argv[1]) : 0;
     n_rounds = argc > 2 ? atol(argv[2]) : 1000;
+    const bool waits = argc > 3;
+    char byte;
+    if (waits) {
+        say(0);
+        if (read(STDIN_FILENO, &byte, 1) != 1)
+            return 1;
+    }
     for (long i = 0; i < n_threads; i++)
         pthread_create(&threads[i], NULL, work, (void *)(i + 1));
     work((void *)(uintptr_t)1000);
     for (long i = 0; i < n_threads; i++)
         pthread_join(threads[i], NULL);
+    if (waits)
+        say(dice_sum);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,6 +61,7 @@ struct met {
 
 static struct met met;
 static _Atomic int answer; /* enum wire_verdict; -1: none */
+static uint32_t full_wait_ms = 20;
 
 static void
 receive(void)
@@ -96,7 +98,7 @@ serve(void *context)
             .magic = WIRE_MAGIC,
             .version = WIRE_VERSION,
             .verdict = (uint16_t)answer,
-            .full_wait_ms = 20,
+            .full_wait_ms = full_wait_ms,
         };
         if (send(met.connection, &welcome, sizeof(welcome), MSG_NOSIGNAL) < 0)
             return NULL;
@@ -310,6 +312,140 @@ Test(sink, a_pipe_that_stays_full_is_waited_for_once)
     check_le((after.tv_sec - before.tv_sec) * 1000 +
                  (after.tv_nsec - before.tv_nsec) / 1000000,
              20 * 10); /* not 50 times what the collector allowed */
+}
+
+static uint64_t
+now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void
+fill(void)
+{
+    check_true(open_with(WIRE_WELCOME));
+    while (sink_write(batch, 1, false) == SINK_SENT)
+        continue;
+}
+
+static void
+ignore(int number)
+{
+    (void)number;
+}
+
+/* Slice after slice, and whatever signals come: neither less nor more. */
+Test(sink, a_write_waits_for_as_long_as_the_collector_allowed)
+{
+    full_wait_ms = 400;
+    fill();
+    const struct sigaction action = {.sa_handler = ignore};
+    sigaction(SIGALRM, &action, NULL);
+    const struct itimerval often = {
+        {0, 3000},
+        {0, 3000}
+    };
+    setitimer(ITIMER_REAL, &often, NULL);
+    const uint64_t before_ms = now_ms();
+    check_eq(sink_write(batch, 1, true), SINK_FULL);
+    check_ge(now_ms() - before_ms, 400);
+    check_le(now_ms() - before_ms, 8000);
+}
+
+/* What is written in pieces ends with a whole batch, and none is torn. */
+Test(sink, where_nobody_waits_only_whole_batches_are_lost)
+{
+    static char five[5 * WIRE_BATCH_BYTES];
+    char came[WIRE_BATCH_BYTES];
+    full_wait_ms = 0;
+    check_true(open_with(WIRE_WELCOME));
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
+    check_eq(read(met.fds[WIRE_FD_PIPE], came, sizeof(came)), sizeof(came));
+    unsigned n = 0;
+    enum sink_result result;
+    do {
+        for (unsigned i = 0; i < 5; i++)
+            memset(five + i * WIRE_BATCH_BYTES, (int)(n * 5 + i + 1),
+                   WIRE_BATCH_BYTES);
+        result = sink_write(five, 5, true);
+    } while (result == SINK_SENT && ++n < 1000);
+    check_eq(result, SINK_FULL);
+    check_eq(sink_write(five, 5, true), SINK_FULL);
+    unsigned n_came = 0;
+    fcntl(met.fds[WIRE_FD_PIPE], F_SETFL, O_NONBLOCK);
+    while (read(met.fds[WIRE_FD_PIPE], came, sizeof(came)) == sizeof(came)) {
+        memset(batch, (int)++n_came, sizeof(batch));
+        check_eq(memcmp(came, batch, sizeof(came)), 0);
+    }
+    check_ge(n_came, 5 * n);
+    check_le(n_came, 5 * n + 4);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
+}
+
+static void *
+close_soon(void *fd)
+{
+    usleep(150000);
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
+/* The suite's time would be over long before the wait is. */
+Test(sink, a_collector_that_dies_ends_a_wait)
+{
+    pthread_t closer;
+    full_wait_ms = 600000;
+    fill();
+    const uint64_t before_ms = now_ms();
+    pthread_create(&closer, NULL, close_soon,
+                   (void *)(intptr_t)met.fds[WIRE_FD_PIPE]);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
+    check_ge(now_ms() - before_ms, 100); /* it did wait */
+    pthread_join(closer, NULL);
+}
+
+static void *
+replace_soon(void *theirs)
+{
+    usleep(150000);
+    dup2((int)(intptr_t)theirs, write_end());
+    return NULL;
+}
+
+Test(sink, another_file_in_its_place_ends_a_wait)
+{
+    pthread_t replacer;
+    const int theirs = memfd_create("theirs", MFD_CLOEXEC);
+    full_wait_ms = 600000;
+    fill();
+    pthread_create(&replacer, NULL, replace_soon, (void *)(intptr_t)theirs);
+    check_eq(sink_write(batch, 1, true), SINK_GONE);
+    pthread_join(replacer, NULL);
+    struct stat is;
+    check_eq(fstat(theirs, &is), 0);
+    check_eq(is.st_size, 0);
+}
+
+static void *
+take_soon(void *context)
+{
+    static char came[WIRE_BATCH_BYTES];
+    usleep(150000);
+    if (read(met.fds[WIRE_FD_PIPE], came, sizeof(came)) != sizeof(came))
+        return NULL;
+    return context;
+}
+
+Test(sink, room_ends_a_wait)
+{
+    pthread_t taker;
+    full_wait_ms = 600000;
+    fill();
+    pthread_create(&taker, NULL, take_soon, NULL);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
+    pthread_join(taker, NULL);
 }
 
 static volatile sig_atomic_t n_signals;

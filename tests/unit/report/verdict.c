@@ -168,6 +168,28 @@ Test(verdict, an_end_that_was_not_read_is_told_with_its_age)
     check_text(verdict.findings[0].confidence, "medium");
 }
 
+Test(verdict, what_was_lost_stands_beside_it)
+{
+    recorded_process(&recorded, 1, "/a/program");
+    recorded_process(&recorded, 2, "/a/child");
+    put(1, 50 * MIB, 0, 0);
+    recorded_flush(&recorded);
+    sqlite3 *database;
+    sqlite3_open(recorded.path, &database);
+    check_eq(sqlite3_exec(database,
+                          "UPDATE process SET lost_events = 1000 * id,"
+                          " lost_batches = id - 1",
+                          NULL, NULL, NULL),
+             SQLITE_OK);
+    sqlite3_close(database);
+    reach();
+    check_eq(verdict.loss.events, 3000);
+    check_eq(verdict.loss.batches, 1);
+    cr_assert_not_null(verdict.caveat);
+    cr_assert_not_null(
+        strstr(verdict.caveat, "3,000 events in 1 batch were lost"));
+}
+
 Test(verdict, without_a_process_there_is_a_word_for_it)
 {
     reach();
