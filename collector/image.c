@@ -324,11 +324,12 @@ read_python_version(struct image *image)
 static struct livemap *
 first_heap(const struct image *image, const struct image *forked_from)
 {
+    if (forked_from == NULL || forked_from->turns == NULL)
+        return livemap_create();
     struct livemap *heap =
-        forked_from == NULL || forked_from->turns == NULL
-            ? NULL
-            : turns_take_fork(forked_from->turns, image->hello.fork_number);
-    return heap != NULL ? heap : livemap_create();
+        turns_take_fork(forked_from->turns, image->hello.fork_number);
+    /* The number was lost: what the parent has by now is next to it. */
+    return heap != NULL ? heap : livemap_clone(turns_map(forked_from->turns));
 }
 
 struct image *

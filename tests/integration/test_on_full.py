@@ -67,13 +67,18 @@ class Target:
         self.process.wait()
 
 
-def exchange(collector, n_threads="0", n_rounds=ROUNDS):
+def below(collector, *command):
+    """A target of this collector, with the oracle in it."""
     preload = "%s %s" % (chain.chain.target("libshadow.so"),
                          chain.chain.preload)
-    return Target(chain.chain.target("exchange"), n_threads, n_rounds,
-                  env=chain.clean_environment(
-                      LD_PRELOAD=preload, RESIDUE_SOCKET=collector.socket,
-                      SHADOW_DIR=collector.folder))
+    return Target(*command, env=chain.clean_environment(
+        LD_PRELOAD=preload, RESIDUE_SOCKET=collector.socket,
+        SHADOW_DIR=collector.folder))
+
+
+def exchange(collector, n_threads="0", n_rounds=ROUNDS):
+    return below(collector, chain.chain.target("exchange"), n_threads,
+                 n_rounds)
 
 
 @contextlib.contextmanager
@@ -137,7 +142,7 @@ def told_lost_happened(collector, pid):
                                         true.unknown), (0, 0, 0))
     happened = 2 * true.births - len(true.blocks)
     lost, batches = rows(collector.recording(), "SELECT lost_events, "
-                         "lost_batches FROM process")[0]
+                         "lost_batches FROM process ORDER BY id")[0]
     if told + lost < 100 < happened:
         raise Unheard("process %d told what came before it was welcomed" % pid)
     if (lost == 0) != (batches == 0):
@@ -212,6 +217,54 @@ def test_drop_now_and_then():
         points.append((True, "%s threads beside: %s" % (
             n_threads, when_heard(drop_now_and_then, n_threads, n_rounds))))
     return points
+
+
+FORK = """
+import os
+kept = [bytearray(600 + i % 50) for i in range(20000)]
+def churn(n):
+    for i in range(n):
+        bytearray(700)
+os.write(1, b'0\\n')
+os.read(0, 1)
+churn(150000)
+child = os.fork()
+if child == 0:
+    more = [bytearray(900) for i in range(10)]
+    os._exit(0)
+churn(20000)
+os.waitpid(child, 0)
+os.write(1, b'%d\\n' % child)
+os._exit(0)
+"""
+
+
+def lose_a_fork():
+    """What the child has, as told and in truth."""
+    with Collector("--on-full=drop") as collector:
+        with below(collector, chain.some_python().path, "-c",
+                   FORK) as target:
+            with held(collector):
+                target.go()
+                child = int(target.end()[0])
+            wait_for(lambda: rows(collector.recording(), "SELECT count(*) "
+                                  "FROM process") == [(2,)], "a child")
+            collector.end()
+            told, lost, _ = told_lost_happened(collector, target.process.pid)
+    if lost == 0:
+        raise AssertionError("nothing was lost")
+    ours = Lives(os.path.join(collector.folder, "%d.live" % child))
+    true = Oracle(os.path.join(collector.folder, "%d.shadow" % child))
+    return ours.blocks, true.blocks
+
+
+def test_lost_fork():
+    """A child whose fork was lost still has what its parent had"""
+    ours, true = when_heard(lose_a_fork)
+    n_same = len(set(ours.items()) & set(true.items()))
+    if n_same < 19000:
+        raise AssertionError("of %d blocks %d are known" % (len(true), n_same))
+    return [(True, "of %d blocks %d are known" % (len(true), n_same))]
 
 
 # ---- the program waits -----------------------------------------------------
