@@ -65,7 +65,7 @@ class Rig(object):
 
     def __init__(self, build, is_exact=False):
         self.build = build
-        self.level = ["--exact"] if is_exact else []
+        self.level = ["--exact", "--on-full=wait"] if is_exact else []
         self.residue = os.path.join(build, "report", "residue")
         self.residued = os.path.join(build, "collector", "residued")
         self.loop = os.path.join(build, "tests", "bench", "loop")
