@@ -195,12 +195,13 @@ set_limit(const struct rlimit64 *limit)
 /*
  * A copy of fd with a number that programs do not meet: just above their limit
  * of descriptors, where neither a loop that closes all nor one that looks at
- * all gets to. Where there is no room above it, a high number below.
+ * all gets to. Where there is no room above it, a high number below, were it
+ * the last one there is.
  */
 static long
 duplicate_high(int fd)
 {
-    struct rlimit64 limit;
+    struct rlimit64 limit = {0};
     if (raw_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0,
                   (long)(uintptr_t)&limit) == 0 &&
         limit.rlim_cur < limit.rlim_max && limit.rlim_cur <= HIGHEST_LIMIT) {
@@ -213,7 +214,10 @@ duplicate_high(int fd)
                 return high;
         }
     }
-    return raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    const long high = raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    return high != -EINVAL ? high
+                           : raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC,
+                                       (long)limit.rlim_cur - 1);
 }
 
 /* Moves the pipe's write end up and remembers which pipe it is. */

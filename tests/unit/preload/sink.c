@@ -205,6 +205,18 @@ Test(sink, where_there_is_room_the_number_is_beyond_the_programs_limit)
     check_eq(after.rlim_max, limit.rlim_max);
 }
 
+/* Fails while it stays where it was made, among the program's own. */
+Test(sink, where_64_descriptors_are_all_it_is_the_last)
+{
+    const struct rlimit limit = {64, 64};
+    check_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    check_true(open_with(WIRE_WELCOME));
+    check_eq(fcntl(63, F_GETFD), FD_CLOEXEC);
+    check_eq(sink_write(batch, 1, true), SINK_SENT);
+    sink_close();
+    check_eq(fcntl(63, F_GETFD), -1);
+}
+
 Test(sink, who_is_refused_leaves_nothing_open)
 {
     const unsigned before = n_descriptors();
