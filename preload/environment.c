@@ -6,16 +6,39 @@
 #include <unistd.h>
 
 #include "include/image.h"
+#include "include/rendezvous.h"
 #include "preload/raw.h"
 
 #define PRELOAD_VARIABLE "LD_PRELOAD="
+#define SOCKET_VARIABLE RENDEZVOUS_VARIABLE "="
+#define DISABLED "RESIDUE_DISABLE=1"
+
+/* Tells the new image what it is to take out again: some of these letters. */
+#define PUT_BACK_VARIABLE "RESIDUE_PUT_BACK="
+
+enum put_back {
+    PUT_BACK_VARIABLE_WHOLE = 'v', /* LD_PRELOAD, which was not there */
+    PUT_BACK_ENTRY = 'e',          /* ours, in one that was */
+    PUT_BACK_SOCKET = 's',
+};
 
 enum { OWN_PATH_BYTES = 4096 };
 
 static struct {
     char own_path[OWN_PATH_BYTES];
     size_t own_bytes;
+    char socket[RENDEZVOUS_PATH_BYTES]; /* empty: nothing is put back */
+    bool is_socket_named;               /* by a variable */
 } environment;
+
+/*
+ * A child of vfork that has its exec leaves its copy in its parent's memory,
+ * whose thread this is: the next one takes its place.
+ */
+static __thread struct {
+    void *start;
+    size_t n_bytes;
+} left __attribute__((tls_model("initial-exec")));
 
 void
 environment_init(const char *own_path)
@@ -25,6 +48,16 @@ environment_init(const char *own_path)
         return;
     memcpy(environment.own_path, own_path, n_bytes + 1);
     environment.own_bytes = n_bytes;
+}
+
+void
+environment_set_socket(const char *path, bool is_named)
+{
+    const size_t n_bytes = strlen(path);
+    if (n_bytes >= sizeof(environment.socket))
+        return;
+    memcpy(environment.socket, path, n_bytes + 1);
+    environment.is_socket_named = is_named;
 }
 
 static size_t
@@ -74,6 +107,30 @@ erase_own_entries(char *list)
     }
 }
 
+/* ---- copies ------------------------------------------------------------ */
+
+/* Memory for an array and its texts; NULL: there is none. */
+static char *
+make_copy(struct environment *result, size_t n_bytes)
+{
+    if (left.start != NULL)
+        raw_unmap(left.start, left.n_bytes);
+    left.start = raw_map(n_bytes, -1, 0);
+    left.n_bytes = n_bytes;
+    result->copy = left.start;
+    result->copy_bytes = n_bytes;
+    return left.start;
+}
+
+static size_t
+count_variables(char *const *variables)
+{
+    size_t n = 0;
+    while (variables[n] != NULL)
+        n++;
+    return n;
+}
+
 /*
  * A copy of the array whose LD_PRELOAD lacks our entry, array and string in one
  * mapping.
@@ -82,13 +139,10 @@ static void
 leave_out(struct environment *result, size_t preload_at)
 {
     char *const *variables = result->variables;
-    size_t n = 0;
-    while (variables[n] != NULL)
-        n++;
+    const size_t n = count_variables(variables);
     const char *was = variables[preload_at];
     const size_t array_bytes = (n + 1) * sizeof(char *);
-    const size_t n_bytes = array_bytes + strlen(was) + 1;
-    char *copy = raw_map(n_bytes, -1, 0);
+    char *copy = make_copy(result, array_bytes + strlen(was) + 1);
     if (copy == NULL)
         return;
 
@@ -107,29 +161,111 @@ leave_out(struct environment *result, size_t preload_at)
     }
     array[at] = NULL;
     result->variables = array;
-    result->copy = copy;
-    result->copy_bytes = n_bytes;
+}
+
+/* Where the text ends. */
+static char *
+append(char *at, const char *text)
+{
+    const size_t n_bytes = strlen(text);
+    memcpy(at, text, n_bytes + 1);
+    return at + n_bytes;
+}
+
+/* LD_PRELOAD with our entry first: another preload may call what we hook. */
+static char *
+append_entry(char *at, const char *others)
+{
+    at = append(append(at, PRELOAD_VARIABLE), environment.own_path);
+    return others == NULL ? at : append(append(at, ":"), others);
+}
+
+/* A copy with our entry, our socket, and which of them it had not. */
+static void
+put_back(struct environment *result, bool has_entry, bool has_socket)
+{
+    static char *const none[] = {NULL};
+    char *const *variables =
+        result->variables == NULL ? none : result->variables;
+    const size_t n = count_variables(variables);
+    const size_t preload_at = variable_at(variables, PRELOAD_VARIABLE);
+    const char *others = variables[preload_at] == NULL
+                             ? NULL
+                             : variables[preload_at] + strlen(PRELOAD_VARIABLE);
+    const size_t array_bytes = (n + 4) * sizeof(char *);
+    char *copy = make_copy(
+        result, array_bytes + sizeof(PRELOAD_VARIABLE) + environment.own_bytes +
+                    1 + (others == NULL ? 0 : strlen(others)) +
+                    sizeof(SOCKET_VARIABLE) + sizeof(environment.socket) +
+                    sizeof(PUT_BACK_VARIABLE) + 2);
+    if (copy == NULL)
+        return;
+
+    char letters[3] = "";
+    size_t n_letters = 0;
+    char *text = copy + array_bytes;
+    char **array = (char **)(void *)copy;
+    memcpy(array, variables, n * sizeof(*array));
+    size_t at = n;
+    if (!has_entry) {
+        array[others == NULL ? at++ : preload_at] = text;
+        letters[n_letters++] =
+            others == NULL ? PUT_BACK_VARIABLE_WHOLE : PUT_BACK_ENTRY;
+        text = append_entry(text, others) + 1;
+    }
+    if (!has_socket) {
+        array[at++] = text;
+        letters[n_letters++] = PUT_BACK_SOCKET;
+        text = append(append(text, SOCKET_VARIABLE), environment.socket) + 1;
+    }
+    array[at++] = text;
+    append(append(text, PUT_BACK_VARIABLE), letters);
+    array[at] = NULL;
+    result->variables = array;
+    result->is_followed = true;
+}
+
+/* ---- at an exec -------------------------------------------------------- */
+
+/* Its value, or NULL. */
+static const char *
+value_of(char *const variables[], const char *prefix)
+{
+    if (variables == NULL)
+        return NULL;
+    const char *variable = variables[variable_at(variables, prefix)];
+    return variable == NULL ? NULL : variable + strlen(prefix);
+}
+
+/* Whether a new image is to have what somebody took out of its environment. */
+static bool
+may_put_back(char *const variables[])
+{
+    return environment.socket[0] != '\0' && environment.own_path[0] == '/' &&
+           value_of(variables, DISABLED) == NULL &&
+           value_of(variables, PUT_BACK_VARIABLE) == NULL;
 }
 
 struct environment
 environment_for(const char *path, char *const variables[])
 {
     struct environment result = {.variables = variables};
-    if (variables == NULL)
-        return result;
-    const size_t preload_at = variable_at(variables, PRELOAD_VARIABLE);
-    const char *entry =
-        variables[preload_at] == NULL
-            ? NULL
-            : find_own_entry(variables[preload_at] + strlen(PRELOAD_VARIABLE));
-    if (entry == NULL || path == NULL)
+    const char *list = value_of(variables, PRELOAD_VARIABLE);
+    const bool has_entry = list != NULL && find_own_entry(list) != NULL;
+    const bool has_socket =
+        value_of(variables, SOCKET_VARIABLE) != NULL ||
+        (has_entry && !environment.is_socket_named); /* there is another way */
+    if (path == NULL || (!has_entry && !may_put_back(variables)))
         return result;
 
     const enum image image = image_inspect(path);
-    result.is_followed = image == IMAGE_GLIBC;
-    if (image == IMAGE_MUSL || image == IMAGE_OTHER_ABI ||
-        image == IMAGE_OTHER_LINKER)
-        leave_out(&result, preload_at);
+    result.is_followed = has_entry && image == IMAGE_GLIBC;
+    if (image == IMAGE_GLIBC && !(has_entry && has_socket) &&
+        may_put_back(variables))
+        put_back(&result, has_entry, has_socket);
+    else if (has_entry && (image == IMAGE_MUSL || image == IMAGE_OTHER_ABI ||
+                           image == IMAGE_OTHER_LINKER))
+        leave_out(&result, variable_at(variables, PRELOAD_VARIABLE));
     return result;
 }
 
@@ -138,8 +274,38 @@ environment_release(struct environment *result)
 {
     if (result->copy != NULL)
         raw_unmap(result->copy, result->copy_bytes);
+    if (result->copy == left.start)
+        left.start = NULL;
     result->copy = NULL;
 }
+
+/* ---- in the new image -------------------------------------------------- */
+
+static void
+take_out(const char *prefix)
+{
+    size_t at = variable_at(environ, prefix);
+    for (; environ[at] != NULL; at++)
+        environ[at] = environ[at + 1];
+}
+
+void
+environment_take_out(void)
+{
+    const char *letters = value_of(environ, PUT_BACK_VARIABLE);
+    if (letters == NULL)
+        return;
+    const char *list = value_of(environ, PRELOAD_VARIABLE);
+    take_out(PUT_BACK_VARIABLE);
+    if (strchr(letters, PUT_BACK_SOCKET) != NULL)
+        take_out(SOCKET_VARIABLE);
+    if (strchr(letters, PUT_BACK_VARIABLE_WHOLE) != NULL)
+        take_out(PRELOAD_VARIABLE);
+    else if (list != NULL && strchr(letters, PUT_BACK_ENTRY) != NULL)
+        erase_own_entries((char *)(uintptr_t)list);
+}
+
+/* ---- paths ------------------------------------------------------------- */
 
 bool
 environment_is_runnable(const char *path)

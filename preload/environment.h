@@ -4,6 +4,10 @@
  * The entry stays where the dynamic linker of the new image can load us or
  * ignores us. Where it would fail over us (musl) or complain about us (another
  * ABI) the entry is left out of a copy of the environment.
+ *
+ * An image that can load us, and is to start without our entry or our socket,
+ * has them put back into such a copy. Its own constructor takes them out of its
+ * environ again: it sees what it was given.
  */
 #ifndef PRELOAD_ENVIRONMENT_H
 #define PRELOAD_ENVIRONMENT_H
@@ -21,6 +25,15 @@ struct environment {
 
 /* Constructor: under which name we were loaded. */
 void environment_init(const char *own_path);
+
+/*
+ * Constructor: where the collector is, and whether a variable says so. Before
+ * this nothing is put back.
+ */
+void environment_set_socket(const char *path, bool is_named);
+
+/* Constructor: what the image before put back leaves environ. */
+void environment_take_out(void);
 
 /* For the image at path; NULL: the path is not known, keep the entry. */
 struct environment environment_for(const char *path, char *const variables[]);

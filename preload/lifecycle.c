@@ -86,6 +86,7 @@ start(void)
     const int saved_errno = errno;
     char socket_path[RENDEZVOUS_PATH_BYTES];
     struct process_python python;
+    const bool is_named = getenv(RENDEZVOUS_VARIABLE) != NULL;
 
     real_resolve();
     learn_own_path();
@@ -99,12 +100,14 @@ start(void)
             if (process_wants_stacks())
                 unwind_init();
             guard_begin();
+            environment_set_socket(socket_path, is_named);
             pthread_atfork(guard_before_fork, NULL, guard_in_child);
             on_exit(exit_handler, NULL);
             if (has_python)
                 python_gc_init();
         }
     }
+    environment_take_out();
     dlerror(); /* what we looked for in vain is nobody else's error */
     errno = saved_errno;
 }

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,6 +233,117 @@ Test(environment_init, an_own_path_that_is_too_long_is_not_looked_for)
     char *variables[] = {(char[]){"LD_PRELOAD=/a.so"}, NULL};
     struct environment environment = environment_for("/bin/sh", variables);
     check_false(environment.is_followed);
+}
+
+/* ---- what is put back -------------------------------------------------- */
+
+/* environment_for, in a process that has met its collector. */
+static struct environment
+hand_back(const char *path, char *const variables[])
+{
+    environment_set_socket("/run/s", true);
+    return environment_for(path, variables);
+}
+
+static void
+check_variables(char *const *variables, char *const *wanted)
+{
+    size_t i = 0;
+    for (; wanted[i] != NULL; i++)
+        check_text(variables[i], wanted[i]);
+    cr_assert_null(variables[i]);
+}
+
+/* The image is handed `wanted`, and as environ has `variables` afterwards. */
+static void
+check_put_back(char *const variables[], char *const wanted[])
+{
+    struct environment environment = hand_back(glibc, variables);
+    check_true(environment.is_followed);
+    check_variables(environment.variables, wanted);
+    environ = (char **)(uintptr_t)environment.variables;
+    environment_take_out();
+    check_variables(environ, variables);
+    environ = NULL;
+    environment_release(&environment);
+}
+
+Test(environment, what_was_scrubbed_is_put_back_and_taken_out_again)
+{
+    check_put_back((char *[]){"A=b", NULL},
+                   (char *[]){"A=b", "LD_PRELOAD=" OURS,
+                              "RESIDUE_SOCKET=/run/s", "RESIDUE_PUT_BACK=vs",
+                              NULL});
+    check_put_back((char *[]){"LD_PRELOAD=/a.so", "A=b", NULL},
+                   (char *[]){"LD_PRELOAD=" OURS ":/a.so", "A=b",
+                              "RESIDUE_SOCKET=/run/s", "RESIDUE_PUT_BACK=es",
+                              NULL});
+    check_put_back((char *[]){"RESIDUE_SOCKET=/run/s", "LD_PRELOAD=", NULL},
+                   (char *[]){"RESIDUE_SOCKET=/run/s", "LD_PRELOAD=" OURS ":",
+                              "RESIDUE_PUT_BACK=e", NULL});
+    check_put_back((char *[]){"LD_PRELOAD=" OURS, NULL},
+                   (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s",
+                              "RESIDUE_PUT_BACK=s", NULL});
+}
+
+Test(environment, an_environment_that_is_not_there_is_put_back_too)
+{
+    struct environment environment = hand_back(glibc, NULL);
+    check_variables(environment.variables,
+                    (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s",
+                               "RESIDUE_PUT_BACK=vs", NULL});
+    environment_release(&environment);
+}
+
+Test(environment, only_what_can_load_us_is_handed_us)
+{
+    char *scrubbed[] = {"A=b", NULL};
+    const char *const paths[] = {musl, fixed, "/no/such/file", NULL};
+    for (size_t i = 0; i < countof(paths); i++) {
+        struct environment environment = hand_back(paths[i], scrubbed);
+        check_true(environment.variables == scrubbed);
+        check_false(environment.is_followed);
+    }
+}
+
+Test(environment, who_is_not_to_be_traced_is_handed_nothing)
+{
+    char *disabled[] = {"RESIDUE_DISABLE=1", NULL};
+    struct environment environment = hand_back(glibc, disabled);
+    check_true(environment.variables == disabled);
+}
+
+/* A collector at its usual place needs no variable. */
+Test(environment, a_socket_that_nobody_named_is_not_named)
+{
+    char *usual[] = {"LD_PRELOAD=" OURS, NULL};
+    environment_set_socket("/run/s", false);
+    struct environment environment = environment_for(glibc, usual);
+    check_true(environment.variables == usual);
+    check_true(environment.is_followed);
+}
+
+Test(environment, what_nobody_put_back_is_not_taken_out)
+{
+    char *variables[] = {"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s", NULL};
+    environ = variables;
+    environment_take_out();
+    check_text(environ[0], "LD_PRELOAD=" OURS);
+    check_text(environ[1], "RESIDUE_SOCKET=/run/s");
+    environ = NULL;
+    environment_take_out();
+}
+
+/* Fails while the copy of a child that never came back is kept for ever. */
+Test(environment, a_copy_that_was_not_released_makes_room_for_the_next)
+{
+    char *scrubbed[] = {"A=b", NULL};
+    const struct environment lost = hand_back(glibc, scrubbed);
+    struct environment next = hand_back(glibc, scrubbed);
+    unsigned char is_there;
+    check_true(next.copy == lost.copy ||
+               mincore(lost.copy, 4096, &is_there) != 0);
+    environment_release(&next);
 }
 
 /* ---- PATH -------------------------------------------------------------- */
