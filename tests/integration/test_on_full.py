@@ -13,8 +13,7 @@ import time
 
 import chain
 from chain import rows, same, stats, wait_for
-from test_exact import Collector, Lives, Oracle, Unheard, check_lossless
-from test_exact import compare
+from oracle import Collector, Lives, Oracle, Unheard, check_lossless, compare
 
 ROUNDS = "300000"  # of one thread: five times what the pipe and memory hold
 
@@ -93,7 +92,7 @@ def held(collector):
 
 
 def when_heard(scenario, *arguments):
-    """A process waits 100 ms to be welcomed: see test_exact.follow."""
+    """A process waits 100 ms to be welcomed: see oracle.follow."""
     for attempt in range(3):
         try:
             return scenario(*arguments)

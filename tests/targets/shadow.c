@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,26 +32,36 @@ struct table {
     uint64_t n_unknown;  /* deaths of what nobody told of */
     uint64_t n_overflow; /* births that found no room */
     uint64_t n_births;
+    uint64_t is_whole; /* what was before is copied, the rest is true */
     struct entry entries[N_ENTRIES];
 };
 
 static struct table early; /* before there is a file */
 static struct table *table = &early;
 static bool is_locked;
+static sigset_t mask_before; /* of whoever has the lock */
 
 /* ---- the table --------------------------------------------------------- */
 
+/* No signal handler comes in between: it may allocate too. */
 static void
 lock(void)
 {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (__atomic_exchange_n(&is_locked, true, __ATOMIC_ACQUIRE))
         usleep(0);
+    mask_before = before;
 }
 
 static void
 unlock(void)
 {
+    const sigset_t before = mask_before;
     __atomic_store_n(&is_locked, false, __ATOMIC_RELEASE);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static uint64_t
@@ -123,7 +134,9 @@ open_table(void)
     close(fd);
     if (fresh == MAP_FAILED)
         return;
+    table->is_whole = false;
     memcpy(fresh, table, sizeof(*fresh));
+    fresh->is_whole = true;
     table = fresh;
 }
 
@@ -152,6 +165,20 @@ in_child(void)
     open_table();
     munmap(at_fork, sizeof(*at_fork));
     unlock();
+}
+
+/* No handler of pthread_atfork's runs. */
+pid_t
+_Fork(void)
+{
+    pid_t (*next_fork)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "_Fork");
+    before_fork();
+    const pid_t pid = next_fork();
+    if (pid == 0)
+        in_child();
+    else
+        in_parent();
+    return pid;
 }
 
 __attribute__((constructor)) static void

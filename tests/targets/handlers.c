@@ -1,0 +1,127 @@
+/*
+ * Signal handlers that allocate, and that do not return.
+ *
+ *   handlers between|within|jump|jump-within
+ *
+ * `between` interrupts nobody's call, `within` calls of mmap: never one of
+ * malloc, which may not be entered twice. `jump` leaves the handler of a fault
+ * by siglongjmp, `jump-within` that of a timer, out of calls of mmap.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+
+enum { BLOCKS = 997, PAGE_BYTES = 4096, ROUNDS = 300 };
+
+static void *blocks[BLOCKS];
+static volatile sig_atomic_t n_handled;
+static volatile sig_atomic_t is_armed;
+static sigjmp_buf back;
+
+static void
+allocate(int n)
+{
+    for (int i = 0; i < 7; i++) {
+        const int place = (n * 7 + i) % BLOCKS;
+        free(blocks[place]);
+        blocks[place] = malloc(50 + n % 500);
+    }
+}
+
+static void
+handle(int number)
+{
+    (void)number;
+    allocate(n_handled++);
+}
+
+static void
+jump(int number)
+{
+    n_handled++;
+    if (number == SIGSEGV || is_armed)
+        siglongjmp(back, 1);
+}
+
+static void
+set_timer(long us)
+{
+    const struct itimerval every = {
+        {0, us},
+        {0, us}
+    };
+    setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void
+map(void)
+{
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(page, PAGE_BYTES);
+}
+
+static void
+handle_within(void)
+{
+    signal(SIGALRM, handle);
+    set_timer(300);
+    while (n_handled < ROUNDS)
+        map();
+    set_timer(0);
+}
+
+static void
+jump_out(void)
+{
+    signal(SIGSEGV, jump);
+    for (volatile int n = 0; n < ROUNDS; n++) {
+        allocate(n);
+        if (sigsetjmp(back, 1) == 0)
+            *(volatile char *)NULL = 1;
+        allocate(n + 1);
+    }
+}
+
+static void
+jump_out_within(void)
+{
+    signal(SIGALRM, jump);
+    set_timer(300);
+    while (n_handled < ROUNDS) {
+        if (sigsetjmp(back, 1) == 0) {
+            is_armed = 1;
+            for (;;)
+                map();
+        }
+        is_armed = 0;
+    }
+    set_timer(0);
+    for (int n = 0; n < ROUNDS; n++)
+        allocate(n);
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *how = argc > 1 ? argv[1] : "";
+    if (strcmp(how, "between") == 0) {
+        signal(SIGUSR1, handle);
+        for (int i = 0; i < ROUNDS; i++) {
+            raise(SIGUSR1);
+            allocate(i);
+        }
+    } else if (strcmp(how, "within") == 0) {
+        handle_within();
+    } else if (strcmp(how, "jump") == 0) {
+        jump_out();
+    } else if (strcmp(how, "jump-within") == 0) {
+        jump_out_within();
+    }
+    printf("%d\n", n_handled >= ROUNDS);
+    return 0;
+}
