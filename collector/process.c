@@ -65,13 +65,29 @@ on_spawned(void *context, pid_t child)
     process->world->expect(process->world->context, child);
 }
 
-/* The pipe has ended: the last word of this image. */
+static bool
+is_watched(const struct process *process)
+{
+    return process->watch.fd >= 0;
+}
+
+static void
+stop_watching(struct process *process)
+{
+    loop_remove(process->world->loop, &process->watch);
+    process->watch.fd = -1;
+    process->closed_us = process_now_us(process);
+}
+
+/*
+ * The pipe has ended: the last word of this image. A census that drained it, or
+ * a child that was born, may have found that before its watch.
+ */
 static void
 close_stream(struct process *process)
 {
-    loop_remove(process->world->loop, &process->watch);
+    stop_watching(process);
     process->image->is_open = false;
-    process->closed_us = process_now_us(process);
     if (process->image->exit_status < 0) /* it was killed, or goes on */
         membership_note_end(&process->membership, process->closed_us);
     if (!image_is_sound(process->image))
@@ -213,10 +229,10 @@ bool
 process_exec(struct process *process, const struct introduction *introduction)
 {
     struct image *old = process->image;
-    if (old->is_open) {
+    if (old->is_open)
         process_drain(process);
+    if (is_watched(process))
         close_stream(process);
-    }
     struct image *fresh = begin_image(process, introduction, NULL);
     if (fresh == NULL)
         return false;
@@ -299,6 +315,10 @@ void
 process_tick(struct process *process)
 {
     struct image *image = process->image;
+    if (!image->is_open && is_watched(process)) {
+        close_stream(process);
+        return;
+    }
     if (!image->is_open) {
         if (process->end_us == RECORDING_UNKNOWN && image->n_jobs == 0 &&
             !proc_is_alive(&process->proc))
@@ -341,11 +361,10 @@ void
 process_finish(struct process *process)
 {
     const bool is_dead = !proc_is_alive(&process->proc);
-    if (process->image->is_open) {
+    if (process->image->is_open)
         process_drain(process);
-        process->closed_us = process_now_us(process);
-        loop_remove(process->world->loop, &process->watch);
-    }
+    if (is_watched(process))
+        stop_watching(process);
     process_put_gc(process);
     if (process->end_us == RECORDING_UNKNOWN && process->image->n_jobs == 0)
         note_death(process);
@@ -368,7 +387,7 @@ process_write_lives(const struct process *process, const char *directory)
 bool
 process_is_over(const struct process *process)
 {
-    if (process->image->is_open || process->image->n_jobs != 0)
+    if (is_watched(process) || process->image->n_jobs != 0)
         return false;
     return process->end_us != RECORDING_UNKNOWN ||
            !proc_is_alive(&process->proc) ||
