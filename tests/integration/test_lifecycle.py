@@ -154,6 +154,7 @@ def test_threads():
         ("destructors of a thread", target("late", "1"), 1, {}),
         ("destructors of threads at once", target("late", "12"), 1, {}),
         ("64 KiB stacks", target("crowd", "30", "65536"), 1, {}),
+        ("the smallest stacks", target("crowd", "30", "16384"), 1, {}),
         ("1,000 threads at once", target("crowd", "1000", "65536"), 1, {}),
     ])
 
@@ -164,6 +165,7 @@ def test_handlers():
     """Of blocks of signal handlers nothing is missing between calls"""
     return points([
         ("handlers that allocate", target("handlers", "between"), 1, {}),
+        ("on a stack of their own", target("handlers", "aside"), 1, {}),
         ("handlers that jump", target("handlers", "jump"), 1, {}),
     ])
 

@@ -1,9 +1,10 @@
 /*
  * Signal handlers that allocate, and that do not return.
  *
- *   handlers between|within|jump|jump-within
+ *   handlers between|aside|within|jump|jump-within
  *
- * `between` interrupts nobody's call, `within` calls of mmap: never one of
+ * `between` interrupts nobody's call; `aside` neither, on the smallest stack of
+ * its own that a handler is promised; `within` calls of mmap: never one of
  * malloc, which may not be entered twice. `jump` leaves the handler of a fault
  * by siglongjmp, `jump-within` that of a timer, out of calls of mmap.
  */
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 enum { BLOCKS = 997, PAGE_BYTES = 4096, ROUNDS = 300 };
 
@@ -45,6 +47,28 @@ jump(int number)
     n_handled++;
     if (number == SIGSEGV || is_armed)
         siglongjmp(back, 1);
+}
+
+static void
+move_aside(void)
+{
+    const size_t n_bytes = sysconf(_SC_SIGSTKSZ);
+    const stack_t stack = {.ss_sp = malloc(n_bytes), .ss_size = n_bytes};
+    const struct sigaction action = {
+        .sa_handler = handle,
+        .sa_flags = SA_ONSTACK,
+    };
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+static void
+interrupt(void)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        raise(SIGUSR1);
+        allocate(i);
+    }
 }
 
 static void
@@ -111,10 +135,10 @@ main(int argc, char **argv)
     const char *how = argc > 1 ? argv[1] : "";
     if (strcmp(how, "between") == 0) {
         signal(SIGUSR1, handle);
-        for (int i = 0; i < ROUNDS; i++) {
-            raise(SIGUSR1);
-            allocate(i);
-        }
+        interrupt();
+    } else if (strcmp(how, "aside") == 0) {
+        move_aside();
+        interrupt();
     } else if (strcmp(how, "within") == 0) {
         handle_within();
     } else if (strcmp(how, "jump") == 0) {
