@@ -237,11 +237,19 @@ value_of(char *const variables[], const char *prefix)
     return variable == NULL ? NULL : variable + strlen(prefix);
 }
 
+/* Not so once the process has another root. */
+static bool
+is_reachable(const char *path)
+{
+    return raw_call3(SYS_access, (long)(uintptr_t)path, R_OK, 0) == 0;
+}
+
 /* Whether a new image is to have what somebody took out of its environment. */
 static bool
 may_put_back(char *const variables[])
 {
     return environment.socket[0] != '\0' && environment.own_path[0] == '/' &&
+           is_reachable(environment.socket) &&
            value_of(variables, DISABLED) == NULL &&
            value_of(variables, PUT_BACK_VARIABLE) == NULL;
 }
@@ -259,12 +267,14 @@ environment_for(const char *path, char *const variables[])
         return result;
 
     const enum image image = image_inspect(path);
-    result.is_followed = has_entry && image == IMAGE_GLIBC;
-    if (image == IMAGE_GLIBC && !(has_entry && has_socket) &&
-        may_put_back(variables))
+    const bool can_load =
+        image == IMAGE_GLIBC && is_reachable(environment.own_path);
+    result.is_followed = has_entry && can_load;
+    if (can_load && !(has_entry && has_socket) && may_put_back(variables))
         put_back(&result, has_entry, has_socket);
     else if (has_entry && (image == IMAGE_MUSL || image == IMAGE_OTHER_ABI ||
-                           image == IMAGE_OTHER_LINKER))
+                           image == IMAGE_OTHER_LINKER ||
+                           (image == IMAGE_GLIBC && !can_load)))
         leave_out(&result, variable_at(variables, PRELOAD_VARIABLE));
     return result;
 }

@@ -3,7 +3,7 @@
  *
  * The entry stays where the dynamic linker of the new image can load us or
  * ignores us. Where it would fail over us (musl) or complain about us (another
- * ABI) the entry is left out of a copy of the environment.
+ * ABI, another root) the entry is left out of a copy of the environment.
  *
  * An image that can load us, and is to start without our entry or our socket,
  * has them put back into such a copy. Its own constructor takes them out of its

@@ -7,6 +7,7 @@ nothing may be lost, and of every process the live blocks are compared.
 """
 import glob
 import os
+import re
 import resource
 import shutil
 
@@ -119,6 +120,33 @@ def test_scrubbed_environments():
                                "-c", "env -u PWD | sort")),
         ("clearenv", target("no_environment")),
     ], unchanged_once)
+
+
+def lay_root(program):
+    """A directory with the program and all that it is linked to."""
+    root = os.path.join(chain.folder, "root")
+    said_to_be = run("ldd", program).stdout.decode()
+    for path in [program] + re.findall(r"(/\S+) \(0x", said_to_be):
+        os.makedirs(root + os.path.dirname(path), exist_ok=True)
+        shutil.copy(path, root + path)
+    return root
+
+
+def test_another_root():
+    """Who has another root is not handed a library that is not there"""
+    chain.need_root()
+    with Collector() as collector:
+        program = chain.chain.target("ends")
+        command = (shutil.which("chroot"), lay_root(program), program,
+                   "return")
+        alone = collector.environment()
+        alone["LD_PRELOAD"] = chain.chain.preload
+        bare = run(*command)
+        for one in (command, ("env", "-i") + command):
+            same("output, error and status", said(run(*one, env=alone)),
+                 said(bare))
+        same("status", bare.returncode, 0)
+        collector.end()
 
 
 # ---- ends ------------------------------------------------------------------

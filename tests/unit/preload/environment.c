@@ -11,7 +11,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
 
-#define OURS "/opt/residue/libresidue-preload.so"
+/* Files that are there, whatever they are. */
+#define OURS "/proc/self/exe"
+#define SOCKET "/proc/self/status"
 
 static struct scratch scratch;
 static char musl[SCRATCH_PATH_BYTES];
@@ -241,7 +243,7 @@ Test(environment_init, an_own_path_that_is_too_long_is_not_looked_for)
 static struct environment
 hand_back(const char *path, char *const variables[])
 {
-    environment_set_socket("/run/s", true);
+    environment_set_socket(SOCKET, true);
     return environment_for(path, variables);
 }
 
@@ -272,17 +274,17 @@ Test(environment, what_was_scrubbed_is_put_back_and_taken_out_again)
 {
     check_put_back((char *[]){"A=b", NULL},
                    (char *[]){"A=b", "LD_PRELOAD=" OURS,
-                              "RESIDUE_SOCKET=/run/s", "RESIDUE_PUT_BACK=vs",
+                              "RESIDUE_SOCKET=" SOCKET, "RESIDUE_PUT_BACK=vs",
                               NULL});
     check_put_back((char *[]){"LD_PRELOAD=/a.so", "A=b", NULL},
                    (char *[]){"LD_PRELOAD=" OURS ":/a.so", "A=b",
-                              "RESIDUE_SOCKET=/run/s", "RESIDUE_PUT_BACK=es",
+                              "RESIDUE_SOCKET=" SOCKET, "RESIDUE_PUT_BACK=es",
                               NULL});
-    check_put_back((char *[]){"RESIDUE_SOCKET=/run/s", "LD_PRELOAD=", NULL},
-                   (char *[]){"RESIDUE_SOCKET=/run/s", "LD_PRELOAD=" OURS ":",
+    check_put_back((char *[]){"RESIDUE_SOCKET=" SOCKET, "LD_PRELOAD=", NULL},
+                   (char *[]){"RESIDUE_SOCKET=" SOCKET, "LD_PRELOAD=" OURS ":",
                               "RESIDUE_PUT_BACK=e", NULL});
     check_put_back((char *[]){"LD_PRELOAD=" OURS, NULL},
-                   (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s",
+                   (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=" SOCKET,
                               "RESIDUE_PUT_BACK=s", NULL});
 }
 
@@ -290,7 +292,7 @@ Test(environment, an_environment_that_is_not_there_is_put_back_too)
 {
     struct environment environment = hand_back(glibc, NULL);
     check_variables(environment.variables,
-                    (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s",
+                    (char *[]){"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=" SOCKET,
                                "RESIDUE_PUT_BACK=vs", NULL});
     environment_release(&environment);
 }
@@ -306,6 +308,29 @@ Test(environment, only_what_can_load_us_is_handed_us)
     }
 }
 
+/* As after chroot: its loader would complain about us on standard error. */
+Test(environment, where_we_cannot_be_reached_nothing_of_us_is_handed_on)
+{
+    char *scrubbed[] = {"A=b", NULL};
+    char *listed[] = {"A=b", "LD_PRELOAD=/gone/ours.so:/a.so", NULL};
+    char *left[] = {"A=b", "LD_PRELOAD=/a.so", NULL};
+    environment_init("/gone/ours.so");
+    struct environment environment = hand_back(glibc, scrubbed);
+    check_true(environment.variables == scrubbed);
+    environment = hand_back(glibc, listed);
+    check_variables(environment.variables, left);
+    check_false(environment.is_followed);
+    environment_release(&environment);
+}
+
+Test(environment, without_a_collector_in_reach_nothing_is_put_back)
+{
+    char *scrubbed[] = {"A=b", NULL};
+    environment_set_socket("/gone/socket", true);
+    struct environment environment = environment_for(glibc, scrubbed);
+    check_true(environment.variables == scrubbed);
+}
+
 Test(environment, who_is_not_to_be_traced_is_handed_nothing)
 {
     char *disabled[] = {"RESIDUE_DISABLE=1", NULL};
@@ -317,7 +342,7 @@ Test(environment, who_is_not_to_be_traced_is_handed_nothing)
 Test(environment, a_socket_that_nobody_named_is_not_named)
 {
     char *usual[] = {"LD_PRELOAD=" OURS, NULL};
-    environment_set_socket("/run/s", false);
+    environment_set_socket(SOCKET, false);
     struct environment environment = environment_for(glibc, usual);
     check_true(environment.variables == usual);
     check_true(environment.is_followed);
@@ -325,11 +350,11 @@ Test(environment, a_socket_that_nobody_named_is_not_named)
 
 Test(environment, what_nobody_put_back_is_not_taken_out)
 {
-    char *variables[] = {"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=/run/s", NULL};
+    char *variables[] = {"LD_PRELOAD=" OURS, "RESIDUE_SOCKET=" SOCKET, NULL};
     environ = variables;
     environment_take_out();
     check_text(environ[0], "LD_PRELOAD=" OURS);
-    check_text(environ[1], "RESIDUE_SOCKET=/run/s");
+    check_text(environ[1], "RESIDUE_SOCKET=" SOCKET);
     environ = NULL;
     environment_take_out();
 }
