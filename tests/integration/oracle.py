@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import subprocess
+import time
 
 import chain
 from chain import rows, same, wait_for
@@ -130,14 +131,15 @@ def check_lossless(recording):
 
 def again(check, *arguments):
     """A process waits 100 ms to be welcomed. On a machine that is busy with
-    something else this may be too short: then it is run again, at most four
-    times, and this is said."""
+    something else this may be too short: then it is run again after a while, at
+    most four times, and this is said."""
     for attempt in range(3):
         try:
             return check(*arguments)
         except Unheard as unheard:
             print("# run %d, to be repeated: %s" % (attempt + 1, unheard))
             chain.fresh_folder()
+            time.sleep(attempt + 1)  # what is in the way may pass
     return check(*arguments)
 
 
