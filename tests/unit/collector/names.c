@@ -1,0 +1,544 @@
+#include "collector/names.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "include/attrs.h"
+#include "include/xalloc.h"
+#include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
+
+/* ---- code to be named -------------------------------------------------- */
+
+static ALWAYS_INLINE uint64_t
+inlined_here(void)
+{
+    uint64_t here;
+    __asm__ volatile("lea 0(%%rip), %0" : "=r"(here));
+    return here - 1; /* in the instruction before */
+}
+enum { INLINED_LINE = __LINE__ - 3 };
+
+static NOINLINE uint64_t
+entered_here(void)
+{
+    const uint64_t here = inlined_here();
+    __asm__ volatile("" ::: "memory");
+    return here;
+}
+enum { ENTERED_LINE = __LINE__ - 4 };
+
+NOINLINE uint64_t as_of_cpp(void) __asm__("_ZN5outer5innerEv");
+NOINLINE uint64_t
+as_of_cpp(void)
+{
+    return inlined_here();
+}
+
+NOINLINE uint64_t
+as_of_rust(void) __asm__("_ZN4core3ptr4drop17h0123456789abcdefE");
+NOINLINE uint64_t
+as_of_rust(void)
+{
+    return inlined_here();
+}
+
+/* ---- images ------------------------------------------------------------ */
+
+static char program_path[SCRATCH_PATH_BYTES];
+
+static int
+take_first(struct dl_phdr_info *info, size_t bytes, void *bias)
+{
+    (void)bytes;
+    *(uint64_t *)bias = info->dlpi_addr;
+    return 1;
+}
+
+static uint64_t
+program_bias(void)
+{
+    uint64_t bias = 0;
+    dl_iterate_phdr(take_first, &bias);
+    return bias;
+}
+
+static struct build_id
+id_of(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const struct build_id id = names_file_build_id(fd);
+    close(fd);
+    return id;
+}
+
+/* As this process has it, with a build id where one is given. */
+static uint32_t
+add(struct names *names, const char *path, struct build_id id)
+{
+    const struct names_told told = {getpid(), path, 0, id};
+    return names_add(names, &told);
+}
+
+static uint32_t
+add_program(struct names *names)
+{
+    return add(names, program_path, id_of(program_path));
+}
+
+static struct names_request
+in_libc(struct names *names)
+{
+    Dl_info info;
+    void *function = dlsym(RTLD_DEFAULT, "getpid");
+    check_true(dladdr(function, &info) != 0);
+    return (struct names_request){
+        .image = add(names, info.dli_fname, id_of(info.dli_fname)),
+        .addr =
+            (uint64_t)(uintptr_t)function - (uint64_t)(uintptr_t)info.dli_fbase,
+    };
+}
+
+static struct names_answers
+resolve(struct names *names, const struct names_request *requests, size_t n)
+{
+    return names_resolve(names, requests, n, &names_usual_limits);
+}
+
+/* The one function at an address of this program, for as long as answers. */
+static const struct names_frame *
+only_frame(const struct names_answers *answers, size_t at)
+{
+    check_eq(answers->chains[at].n_frames, 1);
+    return &answers->chains[at].frames[0];
+}
+
+static bool
+ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text);
+    return n >= strlen(end) && strcmp(text + n - strlen(end), end) == 0;
+}
+
+static void
+check_entered(const struct names_chain *chain)
+{
+    check_eq(chain->n_frames, 2);
+    check_text(chain->frames[0].function, "inlined_here");
+    check_text(chain->frames[1].function, "entered_here");
+    check_eq(chain->frames[0].line, INLINED_LINE);
+    check_eq(chain->frames[1].line, ENTERED_LINE);
+    check_true(ends_with(chain->frames[0].file, "unit/collector/names.c"));
+    check_true(ends_with(chain->frames[1].file, "unit/collector/names.c"));
+}
+
+/* ---- a folder with copies of this program ------------------------------ */
+
+static struct scratch scratch;
+
+static void
+set_up(void)
+{
+    const ssize_t n =
+        readlink("/proc/self/exe", program_path, sizeof(program_path) - 1);
+    check_true(n > 0);
+    scratch = scratch_create();
+}
+
+static void
+tear_down(void)
+{
+    scratch_remove(&scratch);
+}
+
+/* What a command with the program and "DIRECTORY/name" as its ends makes. */
+static char *
+make(const char *command, const char *name, char path[SCRATCH_PATH_BYTES])
+{
+    scratch_path(&scratch, name, path);
+    char *line = xasprintf("%s '%s' '%s'", command, program_path, path);
+    cr_assert(system(line) == 0, "%s", line);
+    free(line);
+    return path;
+}
+
+TestSuite(names, .init = set_up, .fini = tear_down);
+
+/* ---- names ------------------------------------------------------------- */
+
+Test(names, an_inlined_function_is_a_frame_of_its_own)
+{
+    struct names *names = names_create();
+    const struct names_request request = {add_program(names),
+                                          entered_here() - program_bias()};
+    struct names_answers answers = resolve(names, &request, 1);
+    check_eq(answers.n_lost, 0);
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, answers_are_in_the_order_of_requests)
+{
+    struct names *names = names_create();
+    const struct names_request libc = in_libc(names);
+    const uint32_t program = add_program(names);
+    const uint64_t entered = entered_here() - program_bias();
+    const struct names_request requests[] = {
+        {program,        entered},
+        libc, {NAMES_NO_IMAGE, entered},
+        {program,        1      },
+        {program,        entered},
+        libc,
+    };
+    struct names_answers answers = resolve(names, requests, countof(requests));
+    check_eq(answers.n_lost, 0);
+    check_entered(&answers.chains[0]);
+    check_entered(&answers.chains[4]);
+    cr_assert_not_null(strstr(only_frame(&answers, 1)->function, "getpid"));
+    cr_assert_not_null(strstr(only_frame(&answers, 5)->function, "getpid"));
+    check_eq(answers.chains[2].n_frames, 0);
+    check_eq(answers.chains[3].n_frames, 0);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, symbols_alone_name_functions)
+{
+    char path[SCRATCH_PATH_BYTES];
+    struct names *names = names_create();
+    const uint32_t image =
+        add(names, make("objcopy -g", "stripped", path), id_of(program_path));
+    const uint64_t bias = program_bias();
+    const struct names_request requests[] = {
+        {image, entered_here() - bias},
+        {image, as_of_cpp() - bias   },
+        {image, as_of_rust() - bias  },
+    };
+    struct names_answers answers = resolve(names, requests, countof(requests));
+    check_text(only_frame(&answers, 0)->function, "entered_here");
+    check_text(only_frame(&answers, 0)->file, "");
+    check_eq(only_frame(&answers, 0)->line, 0);
+    check_text(only_frame(&answers, 1)->function, "outer::inner");
+    check_text(only_frame(&answers, 2)->function, "core::ptr::drop");
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, debug_information_apart_is_found_beside_the_file)
+{
+    char path[SCRATCH_PATH_BYTES];
+    char *linked = xasprintf("objcopy -g --add-gnu-debuglink='%s'",
+                             make("objcopy --only-keep-debug", "apart", path));
+    struct names *names = names_create();
+    const uint32_t image =
+        add(names, make(linked, "stripped", path), id_of(program_path));
+    const struct names_request request = {image,
+                                          entered_here() - program_bias()};
+    struct names_answers answers = resolve(names, &request, 1);
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+    free(linked);
+}
+
+/* ---- files ------------------------------------------------------------- */
+
+Test(names, a_file_that_was_deleted_names_what_was_in_it)
+{
+    char path[SCRATCH_PATH_BYTES];
+    struct names *names = names_create();
+    const struct names_request request = {
+        add(names, make("cp", "copy", path), id_of(program_path)),
+        entered_here() - program_bias()};
+    check_eq(unlink(path), 0);
+    struct names_answers answers = resolve(names, &request, 1);
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, a_path_means_what_its_process_means)
+{
+    char path[SCRATCH_PATH_BYTES];
+    const struct build_id none = {.n_bytes = 0};
+    struct names *names = names_create();
+    make("cp", "copy", path);
+    check_true(add(names, "./copy", none) == NAMES_NO_IMAGE);
+    check_eq(chdir(scratch.path), 0);
+    check_true(add(names, "./copy", none) != NAMES_NO_IMAGE);
+    names_destroy(names);
+}
+
+Test(names, a_file_deleted_before_is_had_from_its_mapping)
+{
+    char path[SCRATCH_PATH_BYTES];
+    char links[64];
+    struct names *names = names_create();
+    const int fd = open(make("cp", "copy", path), O_RDONLY | O_CLOEXEC);
+    void *start = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+    check_true(start != MAP_FAILED);
+    close(fd);
+    unlink(path);
+    const uint64_t addr = (uint64_t)(uintptr_t)start;
+    snprintf(links, sizeof(links), "/proc/self/map_files/%lx-%lx",
+             (unsigned long)addr, (unsigned long)addr + 4096);
+    if (access(links, R_OK) != 0)
+        cr_skip_test("it takes rights that we lack");
+    const struct names_told told = {getpid(), path, addr, {.n_bytes = 0}};
+    const struct names_request request = {names_add(names, &told),
+                                          entered_here() - program_bias()};
+    struct names_answers answers = resolve(names, &request, 1);
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, a_program_deleted_before_is_had_from_its_process)
+{
+    struct names *names = names_create();
+    check_true(add(names, "/nowhere", id_of(program_path)) != NAMES_NO_IMAGE);
+    check_true(add(names, "/nowhere", (struct build_id){.n_bytes = 0}) ==
+               NAMES_NO_IMAGE);
+    names_destroy(names);
+}
+
+Test(names, another_build_is_no_image)
+{
+    struct names *names = names_create();
+    struct build_id id = id_of(program_path);
+    check_eq(id.n_bytes, 20);
+    id.bytes[19] ^= 1;
+    check_true(add(names, program_path, id) == NAMES_NO_IMAGE);
+    names_destroy(names);
+}
+
+Test(names, what_is_no_file_is_no_image)
+{
+    char path[SCRATCH_PATH_BYTES];
+    const struct build_id none = {.n_bytes = 0};
+    struct names *names = names_create();
+    check_eq(mkfifo(scratch_path(&scratch, "fifo", path), 0600), 0);
+    check_true(add(names, path, none) == NAMES_NO_IMAGE);
+    check_true(add(names, "/dev/null", none) == NAMES_NO_IMAGE);
+    check_true(add(names, scratch.path, none) == NAMES_NO_IMAGE);
+    check_true(add(names, "linux-vdso.so.1", none) == NAMES_NO_IMAGE);
+    names_destroy(names);
+}
+
+Test(names, equal_images_are_one)
+{
+    char path[SCRATCH_PATH_BYTES];
+    const struct build_id none = {.n_bytes = 0};
+    struct names *names = names_create();
+    const uint32_t program = add_program(names);
+    check_eq(add(names, make("cp", "copy", path), none), program);
+    scratch_file(&scratch, "one", "text", 4, 0600, path);
+    const uint32_t one = add(names, path, none);
+    check_true(one != program);
+    check_eq(add(names, path, none), one);
+    scratch_file(&scratch, "two", "text", 4, 0600, path);
+    check_true(add(names, path, none) != one);
+    names_destroy(names);
+}
+
+/* ---- strangers' files -------------------------------------------------- */
+
+Test(names, what_makes_no_sense_has_no_names)
+{
+    char path[SCRATCH_PATH_BYTES];
+    struct names *names = names_create();
+    scratch_file(&scratch, "text", "no ELF file", 11, 0600, path);
+    const uint32_t text = add(names, path, (struct build_id){.n_bytes = 0});
+    const uint32_t cut =
+        add(names, make("cp", "cut", path), id_of(program_path));
+    check_eq(truncate(path, 4096), 0);
+    const uint64_t entered = entered_here() - program_bias();
+    const struct names_request requests[] = {
+        {text, entered},
+        {cut,  entered},
+        in_libc(names),
+    };
+    struct names_answers answers = resolve(names, requests, countof(requests));
+    check_eq(answers.n_lost, 0);
+    check_eq(answers.chains[0].n_frames, 0);
+    check_eq(answers.chains[1].n_frames, 0);
+    check_eq(answers.chains[2].n_frames, 1);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+/*
+ * Each byte of a build id's note, of the headers and of what follows them may
+ * be anything: nothing is read that is not there.
+ */
+Test(names, spoilt_headers_are_read_with_care)
+{
+    enum { HEAD_BYTES = 2048 };
+    unsigned char head[HEAD_BYTES];
+    char path[SCRATCH_PATH_BYTES];
+    uint64_t random = 1;
+    const int fd = open(make("cp", "copy", path), O_RDWR | O_CLOEXEC);
+    check_eq(pread(fd, head, sizeof(head), 0), HEAD_BYTES);
+    for (unsigned i = 0; i < 20000; i++) {
+        const uint64_t word = check_random(&random);
+        const off_t at = (off_t)(word % (HEAD_BYTES - 4));
+        const uint32_t spoilt = (uint32_t)(word >> (i % 2 == 0 ? 32 : 60));
+        check_eq(pwrite(fd, &spoilt, sizeof(spoilt), at), sizeof(spoilt));
+        check_le(names_file_build_id(fd).n_bytes, WIRE_BUILD_ID_BYTES);
+        check_eq(pwrite(fd, head + at, sizeof(spoilt), at), sizeof(spoilt));
+    }
+    check_eq(names_file_build_id(fd).n_bytes, 20);
+    close(fd);
+}
+
+/* ---- the child --------------------------------------------------------- */
+
+enum { CULPRIT = 0x7ffffff0 };
+
+static void
+crash_at_culprit(uint64_t addr)
+{
+    if (addr == CULPRIT)
+        raise(SIGKILL);
+}
+
+static void
+hang_at_culprit(uint64_t addr)
+{
+    while (addr == CULPRIT)
+        pause();
+}
+
+/* An image that breaks its reader, and one after it. */
+static void
+check_only_culprit_is_lost(void (*before)(uint64_t))
+{
+    struct names *names = names_create();
+    const uint32_t program = add_program(names);
+    const uint64_t entered = entered_here() - program_bias();
+    const struct names_request requests[] = {
+        {program, CULPRIT + 1},
+        {program, CULPRIT    },
+        {program, entered    },
+        in_libc(names),
+    };
+    const struct names_limits limits = {.memory_bytes = UINT64_C(1) << 30,
+                                        .image_ms = 2000,
+                                        .total_ms = 20000,
+                                        .before = before};
+    struct names_answers answers =
+        names_resolve(names, requests, countof(requests), &limits);
+    check_eq(answers.n_lost, 2);
+    check_eq(answers.chains[0].n_frames, 0);
+    check_eq(answers.chains[1].n_frames, 0);
+    check_entered(&answers.chains[2]);
+    check_eq(answers.chains[3].n_frames, 1);
+    names_answers_finish(&answers);
+    answers = resolve(names, requests, countof(requests));
+    check_eq(answers.n_lost, 3);
+    check_eq(answers.chains[3].n_frames, 1);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+Test(names, a_crash_costs_its_image_alone)
+{
+    check_only_culprit_is_lost(crash_at_culprit);
+}
+
+Test(names, an_image_that_takes_for_ever_is_given_up)
+{
+    check_only_culprit_is_lost(hang_at_culprit);
+}
+
+Test(names, no_time_is_no_names)
+{
+    struct names *names = names_create();
+    const struct names_request request = {add_program(names),
+                                          entered_here() - program_bias()};
+    struct names_limits limits = names_usual_limits;
+    limits.total_ms = 0;
+    struct names_answers answers = names_resolve(names, &request, 1, &limits);
+    check_eq(answers.n_lost, 1);
+    check_eq(answers.chains[0].n_frames, 0);
+    names_answers_finish(&answers);
+    answers = resolve(names, &request, 1); /* it was not the image's fault */
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
+static int of_the_collector;
+
+static bool
+is_limited(__rlimit_resource_t what, uint64_t most)
+{
+    struct rlimit limit;
+    return getrlimit(what, &limit) == 0 && limit.rlim_max <= most;
+}
+
+static void
+look_around(uint64_t addr)
+{
+    (void)addr;
+    if (getenv("DEBUGINFOD_URLS") != NULL || !is_limited(RLIMIT_CORE, 0) ||
+        !is_limited(RLIMIT_FSIZE, 0) || !is_limited(RLIMIT_CPU, 61) ||
+        prctl(PR_GET_NO_NEW_PRIVS, 0UL, 0UL, 0UL, 0UL) != 1 ||
+        fcntl(of_the_collector, F_GETFD) >= 0 ||
+        getpriority(PRIO_PROCESS, 0) < 10)
+        _exit(1);
+}
+
+static void
+want_memory(uint64_t addr)
+{
+    (void)addr;
+    if (mmap(NULL, UINT64_C(3) << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+             -1, 0) != MAP_FAILED)
+        _exit(1);
+}
+
+/* How many of one lookup's requests are lost to a child that ends itself. */
+static size_t
+n_lost_with(void (*before)(uint64_t))
+{
+    struct names *names = names_create();
+    const struct names_request request = in_libc(names);
+    struct names_limits limits = names_usual_limits;
+    limits.before = before;
+    struct names_answers answers = names_resolve(names, &request, 1, &limits);
+    const size_t n_lost = answers.n_lost;
+    names_answers_finish(&answers);
+    names_destroy(names);
+    return n_lost;
+}
+
+Test(names, the_reader_has_few_rights)
+{
+    setenv("DEBUGINFOD_URLS", "http://127.0.0.1:1/", 1);
+    of_the_collector = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    check_eq(n_lost_with(look_around), 0);
+    close(of_the_collector);
+}
+
+Test(names, the_reader_has_little_memory)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    cr_skip_test("a sanitizer has all address space");
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    cr_skip_test("a sanitizer has all address space");
+#endif
+#endif
+    check_eq(n_lost_with(want_memory), 0);
+}
