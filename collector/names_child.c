@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -42,8 +42,7 @@ enum {
     PAGE = 4096,
 };
 
-/* A sanitizer's shadow takes all address space, and its word is worth having.
- */
+/* Its shadow takes all address space, and what it prints is worth having. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define IS_SANITIZED true
@@ -66,10 +65,16 @@ struct work {
 
 /* ---- the child: what it may do ----------------------------------------- */
 
+/* A limit that is lower already stays, for nobody may raise it. */
 static void
 limit(__rlimit_resource_t what, uint64_t most)
 {
-    const struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
+    struct rlimit limit;
+    if (getrlimit(what, &limit) != 0)
+        _exit(EXIT_FAILURE);
+    if (limit.rlim_max > most)
+        limit.rlim_max = most;
+    limit.rlim_cur = limit.rlim_max;
     if (setrlimit(what, &limit) != 0)
         _exit(EXIT_FAILURE);
 }
@@ -85,35 +90,36 @@ own_address_space(void)
     return strtoull(line, NULL, 10) * PAGE;
 }
 
-static bool
-is_kept(const struct work *work, int fd)
+/* The lowest descriptor from `from` on that the child needs, or INT_MAX. */
+static int
+next_needed(const struct work *work, int from)
 {
-    return fd == work->answers || (IS_SANITIZED && fd == STDERR_FILENO);
+    int next = INT_MAX;
+    if (IS_SANITIZED && from <= STDERR_FILENO)
+        next = STDERR_FILENO;
+    if (work->answers >= from && work->answers < next)
+        next = work->answers;
+    for (size_t i = work->first; i < work->n_lookups; i++) {
+        const int fd = work->lookups[i].fd;
+        if (fd >= from && fd < next)
+            next = fd;
+    }
+    return next;
 }
 
 /*
- * Pipes of targets above all: their writers learn that we are gone by there
- * being no reader any more. The descriptors of images come in the order of
- * lookups and are few; the others are closed by the range.
+ * Above all the reading ends of targets' pipes: their writers learn that we are
+ * gone by there being no reader any more.
  */
 static void
 close_others(const struct work *work)
 {
     int from = 0;
     for (;;) {
-        int next = is_kept(work, STDERR_FILENO) && from <= STDERR_FILENO
-                       ? STDERR_FILENO
-                       : INT32_MAX;
-        if (work->answers >= from && work->answers < next)
-            next = work->answers;
-        for (size_t i = work->first; i < work->n_lookups; i++) {
-            const int fd = work->lookups[i].fd;
-            if (fd >= from && fd < next)
-                next = fd;
-        }
+        const int next = next_needed(work, from);
         if (next > from)
             close_range((unsigned)from, (unsigned)next - 1, 0);
-        if (next == INT32_MAX)
+        if (next == INT_MAX)
             return;
         from = next + 1;
     }

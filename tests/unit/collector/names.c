@@ -522,6 +522,24 @@ Test(names, the_reader_has_few_rights)
     close(of_the_collector);
 }
 
+Test(names, limits_that_are_lower_already_are_no_hindrance)
+{
+    enum { NOBODY = 65534 };
+    const struct rlimit low = {.rlim_cur = 30, .rlim_max = 30};
+    struct names *names = names_create();
+    const struct names_request request = {add_program(names),
+                                          entered_here() - program_bias()};
+    check_eq(setrlimit(RLIMIT_CPU, &low), 0);
+    const bool is_root = geteuid() == 0; /* who may raise them */
+    check_eq(is_root ? seteuid(NOBODY) : 0, 0);
+    struct names_answers answers = resolve(names, &request, 1);
+    check_eq(is_root ? seteuid(0) : 0, 0);
+    check_eq(answers.n_lost, 0);
+    check_entered(&answers.chains[0]);
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
 Test(names, the_reader_has_little_memory)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
