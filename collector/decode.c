@@ -13,22 +13,45 @@ decode_is_batch(const struct wire_batch *header, uint32_t n_buffers)
            header->sequence <= WIRE_MAX_SEQUENCE;
 }
 
-/* A whole record; false: it is shorter than its kind. */
+/* A record with what follows it. */
+union whole {
+#define X(NAME, name) struct wire_##name name;
+    WIRE_RECORDS(X)
+#undef X
+    char bytes[WIRE_BATCH_BYTES];
+};
+
+/* What is behind a record of these kinds is part of it. */
+static bool
+has_tail(enum wire_kind kind)
+{
+    return kind == WIRE_KIND_MODULE || kind == WIRE_KIND_STACK;
+}
+
+static size_t
+least_bytes(const struct wire_record *head, size_t fixed_bytes)
+{
+    return head->kind == WIRE_KIND_MODULE ? fixed_bytes + head->detail
+                                          : fixed_bytes;
+}
+
+/* A whole record; false: it is shorter than its kind, or than it says. */
 static bool
 hand_over(const struct wire_record *head, const void *body,
           const struct decode_handler *handler)
 {
+    union whole whole;
     switch (head->kind) {
-#define X(NAME, name)                                 \
-    case WIRE_KIND_##NAME: {                          \
-        struct wire_##name record;                    \
-        if (head->n_bytes < sizeof(record))           \
-            return false;                             \
-        memcpy(&record, body, sizeof(record));        \
-        if (handler->name != NULL)                    \
-            handler->name(handler->context, &record); \
-        return true;                                  \
-    }
+#define X(NAME, name)                                              \
+    case WIRE_KIND_##NAME:                                         \
+        if (head->n_bytes < least_bytes(head, sizeof(whole.name))) \
+            return false;                                          \
+        memcpy(&whole, body,                                       \
+               has_tail(WIRE_KIND_##NAME) ? head->n_bytes          \
+                                          : sizeof(whole.name));   \
+        if (handler->name != NULL)                                 \
+            handler->name(handler->context, &whole.name);          \
+        return true;
         WIRE_RECORDS(X)
 #undef X
     default:

@@ -3,7 +3,8 @@
  *
  * A batch comes from a stranger. Every length is checked before the bytes
  * behind it are touched; an unknown kind is skipped by its length; a record of
- * a known kind that is too short makes the rest of its batch malformed.
+ * a known kind that is too short makes the rest of its batch malformed. What
+ * follows a MODULE (its path) and a STACK (its frames) is handed over with it.
  */
 #ifndef COLLECTOR_DECODE_H
 #define COLLECTOR_DECODE_H
@@ -23,6 +24,12 @@ struct decode_handler {
     WIRE_RECORDS(X)
 #undef X
 };
+
+static inline size_t
+decode_n_frames(const struct wire_stack *stack)
+{
+    return (stack->record.n_bytes - sizeof(*stack)) / sizeof(stack->frames[0]);
+}
 
 /* Whether the header is one, of this buffer, with a length inside the batch. */
 bool decode_is_batch(const struct wire_batch *header, uint32_t n_buffers);

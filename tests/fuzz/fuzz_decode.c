@@ -15,6 +15,16 @@ struct heard {
     uint64_t sum; /* so that every field is looked at */
 };
 
+/* How much of a record is said to be there. */
+static size_t
+whole_bytes(const struct wire_record *record, size_t fixed_bytes)
+{
+    if (record->kind == WIRE_KIND_STACK)
+        return record->n_bytes;
+    return record->kind == WIRE_KIND_MODULE ? fixed_bytes + record->detail
+                                            : fixed_bytes;
+}
+
 #define X(NAME, name)                                                      \
     static void on_##name(void *context, const struct wire_##name *record) \
     {                                                                      \
@@ -23,7 +33,9 @@ struct heard {
         fuzz_holds(record->record.kind == WIRE_KIND_##NAME);               \
         fuzz_holds(record->record.n_bytes >= sizeof(*record));             \
         heard->n++;                                                        \
-        for (size_t i = 0; i < sizeof(*record); i++)                       \
+        const size_t n = whole_bytes(&record->record, sizeof(*record));    \
+        fuzz_holds(record->record.n_bytes >= n);                           \
+        for (size_t i = 0; i < n; i++)                                     \
             heard->sum += at[i];                                           \
     }
 WIRE_RECORDS(X)

@@ -36,14 +36,14 @@ set_used(struct making *making, size_t used)
     making->used = used;
 }
 
-/* Any record: so many bytes of a kind, said to be `said` long. */
+/* Any record: so many bytes of a kind, said to be `said` long, no path. */
 static void
 add(struct making *making, unsigned kind, size_t n_bytes, size_t said)
 {
     const struct wire_record head = {
         .kind = (uint8_t)kind,
         .n_bytes = (uint16_t)said,
-        .detail = kind,
+        .detail = kind == WIRE_KIND_MODULE ? 0 : kind,
     };
     memcpy(making->bytes + making->used, &head, sizeof(head));
     for (size_t i = sizeof(head); i < n_bytes; i++)
@@ -423,6 +423,110 @@ Test(decode, a_batch_that_is_filled_ends_at_its_first_hole)
     check_eq(outcome.at, end);
     check_eq(outcome.n_records, 1);
     check_eq(outcome.n_holes, 0);
+}
+
+/* ---- what is as long as it says ---------------------------------------- */
+
+static char path_heard[WIRE_BATCH_BYTES];
+static uint64_t frames_heard[WIRE_BATCH_BYTES / 8];
+static size_t n_frames_heard;
+static unsigned n_tails_heard;
+
+static void
+on_whole_module(void *context, const struct wire_module *module)
+{
+    (void)context;
+    n_tails_heard++;
+    memcpy(path_heard, module->path, module->record.detail);
+    path_heard[module->record.detail] = '\0';
+}
+
+static void
+on_whole_stack(void *context, const struct wire_stack *stack)
+{
+    (void)context;
+    n_tails_heard++;
+    n_frames_heard = decode_n_frames(stack);
+    memcpy(frames_heard, stack->frames, n_frames_heard * 8);
+}
+
+static bool
+decode_tails(const struct making *making)
+{
+    const struct decode_handler tails = {
+        .module = on_whole_module,
+        .stack = on_whole_stack,
+    };
+    struct decode_counts counts = {0};
+    bool is_sound = false;
+    char *exact = malloc(making->used);
+    memcpy(exact, making->bytes, making->used);
+    n_tails_heard = 0;
+    n_frames_heard = 0;
+    decode_batch(exact, 0, &tails, &counts, &is_sound);
+    free(exact);
+    return is_sound;
+}
+
+/* A path of n_bytes in a record with room for so many. */
+static void
+add_module(struct making *making, uint32_t n_bytes, size_t room)
+{
+    const size_t used = making->used;
+    const struct wire_record head = {
+        .kind = WIRE_KIND_MODULE,
+        .n_bytes = (uint16_t)(sizeof(struct wire_module) + room),
+        .detail = n_bytes,
+    };
+    add(making, WIRE_KIND_MODULE, head.n_bytes, head.n_bytes);
+    memcpy(making->bytes + used, &head, sizeof(head));
+    memset(making->bytes + used + sizeof(struct wire_module), 'p', room);
+}
+
+Test(decode, a_path_comes_with_its_module)
+{
+    for (uint32_t n = 0; n <= 64; n++) {
+        struct making making = begin();
+        add_module(&making, n, (n + 7) / 8 * 8);
+        add_death(&making, 1);
+        check_true(decode_tails(&making));
+        check_eq(n_tails_heard, 1);
+        check_eq(strlen(path_heard), n);
+        check_eq(strspn(path_heard, "p"), n);
+    }
+}
+
+Test(decode, a_path_longer_than_its_record_is_malformed)
+{
+    static const uint32_t lies[] = {17, 24, 4096, UINT32_MAX};
+    for (size_t i = 0; i < countof(lies); i++) {
+        struct making making = begin();
+        add_module(&making, lies[i], 16);
+        add_death(&making, 1);
+        check_false(decode_tails(&making));
+        check_eq(n_tails_heard, 0);
+    }
+}
+
+Test(decode, frames_come_with_their_stack)
+{
+    for (size_t n = 0; n <= 500; n++) {
+        struct making making = begin();
+        struct wire_record head = {
+            .kind = WIRE_KIND_STACK,
+            .n_bytes = (uint16_t)(8 + 8 * n),
+            .detail = 9,
+        };
+        memcpy(making.bytes + making.used, &head, sizeof(head));
+        for (uint64_t i = 0; i < n; i++)
+            memcpy(making.bytes + making.used + 8 + 8 * i, &i, sizeof(i));
+        set_used(&making, making.used + 8 + 8 * n);
+        check_true(decode_tails(&making));
+        check_eq(n_tails_heard, 1);
+        check_eq(n_frames_heard, n);
+        for (size_t i = 0; i < n; i++)
+            check_eq(frames_heard[i], i);
+    }
 }
 
 /* ---- going on where it was left ---------------------------------------- */
