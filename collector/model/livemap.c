@@ -1,11 +1,15 @@
 /*
  * A slot of four bytes for each 16 bytes of the target where blocks are: a page
  * of it has a leaf of 256 slots, a region of 64 MiB a table of leaves. A slot
- * says all of a block that glibc would make; a block of another size, or one
- * that shares its 16 bytes with another, is in a list beside.
+ * says all of a block that glibc would make, save its stack; a block of another
+ * size, or one that shares its 16 bytes with another, is in a list beside.
+ *
+ * Stacks have two bytes beside each slot of a leaf, from the first block of the
+ * leaf on that has one: who records none has none to pay for.
  */
 #include "collector/model/livemap.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -22,6 +26,7 @@ enum {
     MOST_UNITS = (1 << 13) - 1,
     MOST_SLACK = (1 << 5) - 1,
     MOST_ODD = 1 << 26, /* beyond them a block is not kept */
+    FIRST_PLACES = 4,   /* of tallies */
 };
 
 /* A slot: 0, or LIVE with units, slack and caller, or LIVE | ODD and a number.
@@ -35,6 +40,7 @@ enum {
 struct leaf {
     uint32_t n_owners;
     uint32_t n_live;
+    uint16_t *stacks; /* by slot, where that is not odd; NULL: none has one */
     uint32_t slots[SLOTS];
 };
 
@@ -63,7 +69,16 @@ struct livemap {
     size_t odd_capacity;
     uint32_t free_odd;
     struct livemap_totals totals;
+    /*
+     * A table of stacks by their lowest bits, of a power of two; behind it the
+     * place of number 0, which marks in the table what is free.
+     */
+    struct livemap_tally *tallies;
+    size_t n_places; /* of the table */
+    size_t n_taken;
 };
+
+static_assert(LIVEMAP_MOST_STACKS - 1 <= UINT16_MAX, "a number of two bytes");
 
 struct livemap *
 livemap_create(void)
@@ -71,14 +86,18 @@ livemap_create(void)
     struct livemap *map = xcalloc(1, sizeof(*map));
     XGROW(map->odds, map->odd_capacity, map->n_odds);
     map->n_odds = 1; /* number 0 is none */
+    map->n_places = FIRST_PLACES;
+    map->tallies = xcalloc(FIRST_PLACES + 1, sizeof(map->tallies[0]));
     return map;
 }
 
 static void
 let_go_leaf(struct leaf *leaf)
 {
-    if (leaf != NULL && --leaf->n_owners == 0)
-        free(leaf);
+    if (leaf == NULL || --leaf->n_owners != 0)
+        return;
+    free(leaf->stacks);
+    free(leaf);
 }
 
 static void
@@ -105,7 +124,23 @@ livemap_destroy(struct livemap *map)
         free(region);
     }
     free(map->odds);
+    free(map->tallies);
     free(map);
+}
+
+/* What lives is the clone's too; what was born before was not its doing. */
+static void
+clone_tallies(struct livemap *clone, const struct livemap *map)
+{
+    const size_t n = map->n_places + 1;
+    clone->tallies = xcalloc(n, sizeof(clone->tallies[0]));
+    clone->n_places = map->n_places;
+    clone->n_taken = map->n_taken;
+    for (size_t i = 0; i < n; i++) {
+        clone->tallies[i] = map->tallies[i];
+        clone->tallies[i].alloc_blocks = 0;
+        clone->tallies[i].alloc_bytes = 0;
+    }
 }
 
 struct livemap *
@@ -130,6 +165,7 @@ livemap_clone(struct livemap *map)
     clone->totals.live_blocks = map->totals.live_blocks;
     clone->totals.live_bytes = map->totals.live_bytes;
     clone->totals.peak_bytes = map->totals.live_bytes;
+    clone_tallies(clone, map);
     return clone;
 }
 
@@ -137,6 +173,64 @@ struct livemap_totals
 livemap_totals(const struct livemap *map)
 {
     return map->totals;
+}
+
+/* ---- tallies ----------------------------------------------------------- */
+
+/* Where a stack's stands, or would. */
+static size_t
+place_of(const struct livemap *map, uint32_t stack)
+{
+    if (stack == 0)
+        return map->n_places;
+    size_t at = stack & (map->n_places - 1);
+    while (map->tallies[at].stack != stack && map->tallies[at].stack != 0)
+        at = (at + 1) & (map->n_places - 1);
+    return at;
+}
+
+static void
+grow_tallies(struct livemap *map)
+{
+    struct livemap_tally *old = map->tallies;
+    const size_t n_old = map->n_places;
+    map->n_places *= 2;
+    map->tallies = xcalloc(map->n_places + 1, sizeof(map->tallies[0]));
+    map->tallies[map->n_places] = old[n_old];
+    for (size_t i = 0; i < n_old; i++) {
+        if (old[i].stack != 0)
+            map->tallies[place_of(map, old[i].stack)] = old[i];
+    }
+    free(old);
+}
+
+static struct livemap_tally *
+tally_of(struct livemap *map, uint32_t stack)
+{
+    struct livemap_tally *tally = &map->tallies[place_of(map, stack)];
+    if (tally->stack == stack)
+        return tally;
+    if (2 * ++map->n_taken > map->n_places) {
+        grow_tallies(map);
+        tally = &map->tallies[place_of(map, stack)];
+    }
+    tally->stack = stack;
+    return tally;
+}
+
+struct livemap_tally
+livemap_tally(const struct livemap *map, uint32_t stack)
+{
+    struct livemap_tally tally = map->tallies[place_of(map, stack)];
+    tally.stack = stack;
+    return tally;
+}
+
+const struct livemap_tally *
+livemap_tallies(const struct livemap *map, size_t *n)
+{
+    *n = map->n_places + 1;
+    return map->tallies;
 }
 
 /* ---- leaves ------------------------------------------------------------ */
@@ -192,6 +286,19 @@ own_table(struct region *region)
     return table;
 }
 
+static struct leaf *
+copy_leaf(const struct leaf *leaf)
+{
+    struct leaf *copy = xcalloc(1, sizeof(*copy));
+    *copy = *leaf;
+    copy->n_owners = 1;
+    if (leaf->stacks != NULL) {
+        copy->stacks = xcalloc(SLOTS, sizeof(copy->stacks[0]));
+        memcpy(copy->stacks, leaf->stacks, SLOTS * sizeof(copy->stacks[0]));
+    }
+    return copy;
+}
+
 /* Where the page's leaf stands, which is its own if there is one. */
 static struct leaf **
 own_leaf(struct region *region, uint64_t addr)
@@ -199,18 +306,34 @@ own_leaf(struct region *region, uint64_t addr)
     struct leaf **place = &own_table(region)->leaves[leaf_index(addr)];
     struct leaf *shared = *place;
     if (shared != NULL && shared->n_owners != 1) {
-        *place = xcalloc(1, sizeof(**place));
-        **place = *shared;
-        (*place)->n_owners = 1;
+        *place = copy_leaf(shared);
         let_go_leaf(shared);
     }
     return place;
 }
 
-static uint32_t *
-slot_of(struct leaf *leaf, uint64_t addr)
+static size_t
+slot_index(uint64_t addr)
 {
-    return &leaf->slots[addr / GRAIN % SLOTS];
+    return addr / GRAIN % SLOTS;
+}
+
+/* Of a block that is in the slot itself. */
+static uint32_t
+stack_at(const struct leaf *leaf, size_t index)
+{
+    return leaf->stacks == NULL ? 0 : leaf->stacks[index];
+}
+
+static void
+set_stack(struct leaf *leaf, size_t index, uint32_t stack)
+{
+    if (leaf->stacks == NULL) {
+        if (stack == 0)
+            return;
+        leaf->stacks = xcalloc(SLOTS, sizeof(leaf->stacks[0]));
+    }
+    leaf->stacks[index] = (uint16_t)stack;
 }
 
 /* ---- what a slot says -------------------------------------------------- */
@@ -228,14 +351,17 @@ pack(const struct livemap_block *block)
            (block->is_python ? PYTHON : 0);
 }
 
+/* What the slot at addr says, which is neither empty nor odd. */
 static struct livemap_block
-unpack(uint32_t slot, uint64_t addr)
+unpack(const struct leaf *leaf, uint64_t addr)
 {
+    const uint32_t slot = leaf->slots[slot_index(addr)];
     const uint64_t n_bytes = (uint64_t)(slot & MOST_UNITS) * GRAIN - 8;
     return (struct livemap_block){
         .addr = addr - addr % GRAIN,
         .n_bytes = n_bytes,
         .asked_bytes = n_bytes - (slot >> SLACK_SHIFT & MOST_SLACK),
+        .stack = stack_at(leaf, slot_index(addr)),
         .is_python = (slot & PYTHON) != 0,
     };
 }
@@ -280,30 +406,39 @@ find_odd(const struct livemap *map, uint32_t *slot, uint64_t addr)
 /* ---- births and deaths ------------------------------------------------- */
 
 static void
-count_birth(struct livemap *map, const struct livemap_block *block)
+count_life(struct livemap *map, const struct livemap_block *block)
 {
     struct livemap_totals *totals = &map->totals;
+    struct livemap_tally *tally = tally_of(map, block->stack);
     totals->live_blocks++;
     totals->live_bytes += block->n_bytes;
     if (totals->live_bytes > totals->peak_bytes)
         totals->peak_bytes = totals->live_bytes;
+    tally->live_blocks++;
+    tally->live_bytes += block->n_bytes;
 }
 
 static void
-count_death(struct livemap *map, uint64_t n_bytes)
+count_death(struct livemap *map, const struct livemap_block *block)
 {
+    struct livemap_tally *tally = tally_of(map, block->stack);
     map->totals.live_blocks--;
-    map->totals.live_bytes -= n_bytes;
+    map->totals.live_bytes -= block->n_bytes;
+    tally->live_blocks--;
+    tally->live_bytes -= block->n_bytes;
 }
 
-/* The block at addr leaves its slot; false: there is none. */
+/* The block at addr leaves its slot, and gives its stack; false: none is. */
 static bool
-take_out(struct livemap *map, uint32_t *slot, uint64_t addr)
+take_out(struct livemap *map, struct leaf *leaf, uint64_t addr, uint32_t *stack)
 {
+    uint32_t *slot = &leaf->slots[slot_index(addr)];
     if (!is_odd(*slot)) {
         if (*slot == 0 || addr % GRAIN != 0)
             return false;
-        count_death(map, unpack(*slot, addr).n_bytes);
+        const struct livemap_block block = unpack(leaf, addr);
+        count_death(map, &block);
+        *stack = block.stack;
         *slot = 0;
         return true;
     }
@@ -312,7 +447,8 @@ take_out(struct livemap *map, uint32_t *slot, uint64_t addr)
         return false;
     const uint32_t number = *place & ~(LIVE | ODD);
     struct odd *odd = &map->odds[number];
-    count_death(map, odd->block.n_bytes);
+    count_death(map, &odd->block);
+    *stack = odd->block.stack;
     if (place != slot)
         *place = odd->next;
     else
@@ -322,28 +458,35 @@ take_out(struct livemap *map, uint32_t *slot, uint64_t addr)
     return true;
 }
 
-static void
-put_in(struct livemap *map, uint32_t *slot, const struct livemap_block *block)
+static bool
+put_in(struct livemap *map, struct leaf *leaf,
+       const struct livemap_block *block)
 {
+    const size_t index = slot_index(block->addr);
+    uint32_t *slot = &leaf->slots[index];
     uint32_t fresh = *slot == 0 ? pack(block) : 0;
-    if (fresh == 0) {
+    if (fresh != 0) {
+        set_stack(leaf, index, block->stack);
+    } else {
         if (*slot != 0 && !is_odd(*slot)) { /* who is there moves over */
-            const struct livemap_block other = unpack(*slot, block->addr);
+            const struct livemap_block other = unpack(leaf, block->addr);
             const uint32_t moved = add_odd(map, &other, 0);
             if (moved == 0)
-                return;
+                return false;
             *slot = moved;
         }
         fresh = add_odd(map, block, *slot);
     }
     if (fresh == 0)
-        return;
+        return false;
     *slot = fresh;
-    count_birth(map, block);
+    count_life(map, block);
+    return true;
 }
 
-void
-livemap_birth(struct livemap *map, const struct livemap_block *block)
+/* Whether there is a place for it. */
+static bool
+give_life(struct livemap *map, const struct livemap_block *block)
 {
     struct leaf **place = own_leaf(region_of(map, block->addr), block->addr);
     if (*place == NULL) {
@@ -351,30 +494,60 @@ livemap_birth(struct livemap *map, const struct livemap_block *block)
         (*place)->n_owners = 1;
     }
     struct leaf *leaf = *place;
-    uint32_t *slot = slot_of(leaf, block->addr);
-    if (*slot != 0 && take_out(map, slot, block->addr)) {
+    uint32_t stack;
+    if (leaf->slots[slot_index(block->addr)] != 0 &&
+        take_out(map, leaf, block->addr, &stack)) {
         map->totals.doubles++;
         leaf->n_live--;
     }
-    const uint64_t n_before = map->totals.live_blocks;
-    put_in(map, slot, block);
-    leaf->n_live += map->totals.live_blocks != n_before;
+    const bool is_in = put_in(map, leaf, block);
+    leaf->n_live += is_in;
+    return is_in;
+}
+
+static struct livemap_block
+with_sound_stack(const struct livemap_block *block)
+{
+    struct livemap_block sound = *block;
+    if (sound.stack >= LIVEMAP_MOST_STACKS)
+        sound.stack = 0;
+    return sound;
 }
 
 void
+livemap_birth(struct livemap *map, const struct livemap_block *block)
+{
+    const struct livemap_block sound = with_sound_stack(block);
+    if (!give_life(map, &sound))
+        return;
+    struct livemap_tally *tally = tally_of(map, sound.stack);
+    tally->alloc_blocks++;
+    tally->alloc_bytes += sound.n_bytes;
+}
+
+void
+livemap_revival(struct livemap *map, const struct livemap_block *block)
+{
+    const struct livemap_block sound = with_sound_stack(block);
+    give_life(map, &sound);
+}
+
+uint32_t
 livemap_death(struct livemap *map, uint64_t addr)
 {
     struct region *region = find_region(map, addr);
     struct leaf **place = region == NULL ? NULL : own_leaf(region, addr);
+    uint32_t stack = 0;
     if (place == NULL || *place == NULL ||
-        !take_out(map, slot_of(*place, addr), addr)) {
+        !take_out(map, *place, addr, &stack)) {
         map->totals.orphans++;
-        return;
+        return 0;
     }
     if (--(*place)->n_live == 0) {
-        free(*place);
+        let_go_leaf(*place);
         *place = NULL;
     }
+    return stack;
 }
 
 /* ---- what is alive ----------------------------------------------------- */
@@ -386,11 +559,11 @@ livemap_find(const struct livemap *map, uint64_t addr,
     struct region *region = find_region(map, addr);
     struct leaf *leaf =
         region == NULL ? NULL : region->table->leaves[leaf_index(addr)];
-    uint32_t *slot = leaf == NULL ? NULL : slot_of(leaf, addr);
+    uint32_t *slot = leaf == NULL ? NULL : &leaf->slots[slot_index(addr)];
     if (slot == NULL || *slot == 0)
         return false;
     if (!is_odd(*slot)) {
-        *block = unpack(*slot, addr);
+        *block = unpack(leaf, addr);
         return addr % GRAIN == 0;
     }
     const uint32_t *place = find_odd(map, slot, addr);
@@ -400,11 +573,12 @@ livemap_find(const struct livemap *map, uint64_t addr,
 }
 
 static void
-list_slot(const struct livemap *map, uint32_t slot, uint64_t addr,
+list_slot(const struct livemap *map, const struct leaf *leaf, uint64_t addr,
           struct livemap_block *list, size_t *n)
 {
+    const uint32_t slot = leaf->slots[slot_index(addr)];
     if (slot != 0 && !is_odd(slot))
-        list[(*n)++] = unpack(slot, addr);
+        list[(*n)++] = unpack(leaf, addr);
     uint32_t number = is_odd(slot) ? slot & ~(LIVE | ODD) : 0;
     for (; number != 0; number = map->odds[number].next)
         list[(*n)++] = map->odds[number].block;
@@ -433,7 +607,7 @@ livemap_list(const struct livemap *map, size_t *n)
             const uint64_t start =
                 (region->number << REGION_SHIFT) + (i << PAGE_SHIFT);
             for (uint64_t k = 0; leaf != NULL && k < SLOTS; k++)
-                list_slot(map, leaf->slots[k], start + k * GRAIN, list, n);
+                list_slot(map, leaf, start + k * GRAIN, list, n);
         }
     }
     qsort(list, *n, sizeof(*list), compare_blocks);

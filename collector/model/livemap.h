@@ -2,8 +2,9 @@
  * livemap.h - the blocks that one process owns right now, one by one
  *
  * A live map is told of births and deaths in their true order (turns.h) and can
- * say at any moment what is alive and what it adds up to. It is a model and
- * nothing else: no clock, no I/O, no knowledge of the wire.
+ * say at any moment what is alive and what it adds up to, in all and by the
+ * number of the stack that a block was born with. It is a model and nothing
+ * else: no clock, no I/O, no knowledge of the wire.
  *
  * Sizes are usable bytes (DESIGN 2); what was asked for travels beside.
  * Not thread-safe: a live map belongs to the loop that created it.
@@ -17,11 +18,24 @@
 
 struct livemap;
 
+/* Numbers of stacks are smaller; a greater one is none. */
+enum { LIVEMAP_MOST_STACKS = 1 << 16 };
+
 struct livemap_block {
     uint64_t addr;
     uint64_t n_bytes;
     uint64_t asked_bytes;
+    uint32_t stack; /* 0: none is known */
     bool is_python; /* the interpreter asked for it */
+};
+
+/* What a stack's blocks add up to. */
+struct livemap_tally {
+    uint32_t stack;
+    uint64_t live_blocks;
+    uint64_t live_bytes;
+    uint64_t alloc_blocks; /* births, a clone's own only */
+    uint64_t alloc_bytes;
 };
 
 struct livemap_totals {
@@ -40,9 +54,24 @@ void livemap_destroy(struct livemap *map);
 struct livemap *livemap_clone(struct livemap *map);
 
 void livemap_birth(struct livemap *map, const struct livemap_block *block);
-void livemap_death(struct livemap *map, uint64_t addr);
+
+/* Gives the stack of what died; 0 too where nothing was alive. */
+uint32_t livemap_death(struct livemap *map, uint64_t addr);
+
+/* A block that was said to have died lives: that is no birth. */
+void livemap_revival(struct livemap *map, const struct livemap_block *block);
 
 struct livemap_totals livemap_totals(const struct livemap *map);
+
+/* Of one stack; 0: the blocks that have none. */
+struct livemap_tally livemap_tally(const struct livemap *map, uint32_t stack);
+
+/*
+ * Of all stacks, in no order, and some that nothing was counted for; all of
+ * them add up to the totals. Valid until the map is told more.
+ */
+const struct livemap_tally *livemap_tallies(const struct livemap *map,
+                                            size_t *n);
 
 /* Whether the block at this address is alive, and what it is. */
 bool livemap_find(const struct livemap *map, uint64_t addr,

@@ -8,7 +8,7 @@ enum {
     MOST_FORKS = 64, /* remembered, until their children have come */
 };
 
-enum kind { BIRTH, DEATH, FORK };
+enum kind { BIRTH, DEATH, FORK, REVIVAL };
 
 /* Of a death the address alone counts; of a fork that is its number. */
 struct event {
@@ -26,19 +26,27 @@ struct stretch {
     uint64_t turn;
     size_t first; /* of the events */
     size_t n;
+    uint32_t buffer;
+};
+
+/* What a revival may want back: the stack of the block that died last. */
+struct last_stack {
+    uint64_t addr;
+    uint32_t stack;
 };
 
 struct turns {
     struct livemap *heap;
     uint64_t *current; /* by buffer: the turn of what comes next; 0: none */
     size_t n_buffers;
+    struct last_stack *last_stacks; /* by buffer, once one had any */
+    size_t n_last_stacks;
     struct event *events;
     size_t n_events;
     size_t event_capacity;
     struct stretch *stretches;
     size_t n_stretches;
     size_t stretch_capacity;
-    uint32_t last_buffer;          /* of the last stretch */
     uint64_t greatest;             /* turn that has come */
     uint64_t passed;               /* the greatest when the last pass ended */
     struct fork forks[MOST_FORKS]; /* a ring: the oldest goes first */
@@ -62,6 +70,7 @@ turns_destroy(struct turns *turns)
         livemap_destroy(turns->forks[i].heap);
     livemap_destroy(turns->heap);
     free(turns->current);
+    free(turns->last_stacks);
     free(turns->events);
     free(turns->stretches);
     free(turns);
@@ -118,14 +127,49 @@ remember_fork(struct turns *turns, uint64_t number)
 }
 
 static void
-apply(struct turns *turns, const struct event *event)
+remember_stack(struct turns *turns, uint32_t buffer, uint64_t addr,
+               uint32_t stack)
 {
-    if (event->kind == DEATH)
-        livemap_death(turns->heap, event->block.addr);
-    else if (event->kind == BIRTH)
+    if (buffer >= turns->n_last_stacks) {
+        turns->last_stacks = xrealloc(turns->last_stacks, buffer + 1,
+                                      sizeof(turns->last_stacks[0]));
+        while (turns->n_last_stacks <= buffer)
+            turns->last_stacks[turns->n_last_stacks++] = (struct last_stack){0};
+    }
+    turns->last_stacks[buffer] = (struct last_stack){addr, stack};
+}
+
+static void
+revive(struct turns *turns, uint32_t buffer, const struct livemap_block *block)
+{
+    struct livemap_block living = *block;
+    living.stack = 0;
+    if (buffer < turns->n_last_stacks &&
+        turns->last_stacks[buffer].addr == block->addr)
+        living.stack = turns->last_stacks[buffer].stack;
+    livemap_revival(turns->heap, &living);
+}
+
+static void
+apply(struct turns *turns, uint32_t buffer, const struct event *event)
+{
+    uint32_t stack;
+    switch (event->kind) {
+    case DEATH:
+        stack = livemap_death(turns->heap, event->block.addr);
+        if (stack != 0 || turns->n_last_stacks != 0)
+            remember_stack(turns, buffer, event->block.addr, stack);
+        break;
+    case BIRTH:
         livemap_birth(turns->heap, &event->block);
-    else
+        break;
+    case FORK:
         remember_fork(turns, event->block.addr);
+        break;
+    case REVIVAL:
+        revive(turns, buffer, &event->block);
+        break;
+    }
 }
 
 static void
@@ -135,11 +179,14 @@ hold(struct turns *turns, uint32_t buffer, uint64_t turn,
     struct stretch *last = turns->n_stretches == 0
                                ? NULL
                                : &turns->stretches[turns->n_stretches - 1];
-    if (last == NULL || last->turn != turn || turns->last_buffer != buffer) {
+    if (last == NULL || last->turn != turn || last->buffer != buffer) {
         XGROW(turns->stretches, turns->stretch_capacity, turns->n_stretches);
         last = &turns->stretches[turns->n_stretches++];
-        *last = (struct stretch){.turn = turn, .first = turns->n_events};
-        turns->last_buffer = buffer;
+        *last = (struct stretch){
+            .turn = turn,
+            .first = turns->n_events,
+            .buffer = buffer,
+        };
     }
     XGROW(turns->events, turns->event_capacity, turns->n_events);
     turns->events[turns->n_events++] = *event;
@@ -151,7 +198,7 @@ tell(struct turns *turns, uint32_t buffer, const struct event *event)
 {
     const uint64_t turn = turn_of(turns, buffer);
     if (turn == 0)
-        apply(turns, event);
+        apply(turns, buffer, event);
     else
         hold(turns, buffer, turn, event);
 }
@@ -175,6 +222,13 @@ turns_fork(struct turns *turns, uint32_t buffer, uint64_t number)
 {
     tell(turns, buffer,
          &(struct event){.block = {.addr = number}, .kind = FORK});
+}
+
+void
+turns_revival(struct turns *turns, uint32_t buffer,
+              const struct livemap_block *block)
+{
+    tell(turns, buffer, &(struct event){.block = *block, .kind = REVIVAL});
 }
 
 /* ---- applying ---------------------------------------------------------- */
@@ -214,7 +268,6 @@ drop_applied(struct turns *turns, size_t n_applied)
     turns->n_events = n;
     turns->event_capacity = n;
     turns->n_stretches -= n_applied;
-    turns->last_buffer = UINT32_MAX;
 }
 
 static void
@@ -228,7 +281,7 @@ apply_up_to(struct turns *turns, uint64_t turn)
     for (; n < turns->n_stretches && turns->stretches[n].turn <= turn; n++) {
         const struct stretch *stretch = &turns->stretches[n];
         for (size_t k = 0; k < stretch->n; k++)
-            apply(turns, &turns->events[stretch->first + k]);
+            apply(turns, stretch->buffer, &turns->events[stretch->first + k]);
     }
     drop_applied(turns, n);
 }

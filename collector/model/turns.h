@@ -32,6 +32,10 @@ void turns_birth(struct turns *turns, uint32_t buffer,
 void turns_death(struct turns *turns, uint32_t buffer, uint64_t addr);
 void turns_fork(struct turns *turns, uint32_t buffer, uint64_t number);
 
+/* The block whose death the buffer told last lives on, with its stack. */
+void turns_revival(struct turns *turns, uint32_t buffer,
+                   const struct livemap_block *block);
+
 /* All buffers have been read to their end. */
 void turns_pass(struct turns *turns);
 

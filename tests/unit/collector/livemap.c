@@ -18,13 +18,22 @@ addr_of(unsigned place)
     return starts[place % 3] + place / 3 * 8;
 }
 
-/* What an address has; no bytes: nothing. */
+enum { STACKS = 7 };
+
+/* Numbers that a test gives to blocks: none, neighbours, the greatest. */
+static const uint32_t stacks[STACKS] = {0,   1,   2, LIVEMAP_MOST_STACKS - 1,
+                                        300, 301, 0};
+
+/* What an address has, no bytes: nothing; and the births by stack. */
 struct model {
     struct livemap_block blocks[PLACES];
+    bool has_stacks;
+    uint64_t alloc_blocks[LIVEMAP_MOST_STACKS];
+    uint64_t alloc_bytes[LIVEMAP_MOST_STACKS];
 };
 
 static struct livemap_block
-any_block(uint64_t *state, uint64_t addr)
+any_block(const struct model *model, uint64_t *state, uint64_t addr)
 {
     static const uint64_t sizes[] = {24, 40,  1032, 131048,
                                      8,  100, 4080, (uint64_t)3 << 30};
@@ -35,6 +44,7 @@ any_block(uint64_t *state, uint64_t addr)
         .n_bytes = n_bytes,
         .asked_bytes = slack > n_bytes ? 0 : n_bytes - slack,
         .is_python = check_random(state) % 2 == 0,
+        .stack = model->has_stacks ? stacks[check_random(state) % STACKS] : 0,
     };
 }
 
@@ -45,6 +55,38 @@ check_same(const struct livemap_block *ours, const struct livemap_block *true_)
     check_eq(ours->n_bytes, true_->n_bytes);
     check_eq(ours->asked_bytes, true_->asked_bytes);
     check_eq(ours->is_python, true_->is_python);
+    check_eq(ours->stack, true_->stack);
+}
+
+/* Each stack has what its blocks have, and all of them what there is. */
+static void
+check_tallies(const struct livemap *map, const struct model *model)
+{
+    struct livemap_tally sum = {0};
+    size_t n;
+    const struct livemap_tally *tallies = livemap_tallies(map, &n);
+    for (size_t i = 0; i < n; i++) {
+        sum.live_blocks += tallies[i].live_blocks;
+        sum.live_bytes += tallies[i].live_bytes;
+    }
+    check_eq(sum.live_blocks, livemap_totals(map).live_blocks);
+    check_eq(sum.live_bytes, livemap_totals(map).live_bytes);
+    for (size_t i = 0; i < STACKS; i++) {
+        struct livemap_tally truth = {0};
+        for (unsigned place = 0; place < PLACES; place++) {
+            const struct livemap_block *block = &model->blocks[place];
+            const bool is_its =
+                block->n_bytes != 0 && block->stack == stacks[i];
+            truth.live_blocks += is_its;
+            truth.live_bytes += is_its ? block->n_bytes : 0;
+        }
+        const struct livemap_tally ours = livemap_tally(map, stacks[i]);
+        check_eq(ours.stack, stacks[i]);
+        check_eq(ours.alloc_blocks, model->alloc_blocks[stacks[i]]);
+        check_eq(ours.alloc_bytes, model->alloc_bytes[stacks[i]]);
+        check_eq(ours.live_blocks, truth.live_blocks);
+        check_eq(ours.live_bytes, truth.live_bytes);
+    }
 }
 
 static void
@@ -71,6 +113,7 @@ check_map(const struct livemap *map, const struct model *model)
     check_eq(n, n_live);
     check_eq(livemap_totals(map).live_blocks, n_live);
     check_eq(livemap_totals(map).live_bytes, n_bytes);
+    check_tallies(map, model);
 }
 
 static void
@@ -79,18 +122,36 @@ step(struct livemap *map, struct model *model, uint64_t *state)
     const unsigned place = (unsigned)(check_random(state) % PLACES);
     struct livemap_block *truth = &model->blocks[place];
     if (check_random(state) % 5 < 2) {
-        livemap_death(map, addr_of(place));
+        check_eq(livemap_death(map, addr_of(place)), truth->stack);
         *truth = (struct livemap_block){0};
-    } else {
-        *truth = any_block(state, addr_of(place));
-        livemap_birth(map, truth);
+        return;
     }
+    *truth = any_block(model, state, addr_of(place));
+    if (check_random(state) % 8 == 0) {
+        livemap_revival(map, truth);
+        return;
+    }
+    livemap_birth(map, truth);
+    model->alloc_blocks[truth->stack]++;
+    model->alloc_bytes[truth->stack] += truth->n_bytes;
 }
 
-Test(livemap, it_has_what_a_table_of_all_addresses_has)
+/* A fork: what its parent had, and nothing that it did itself. */
+static struct livemap *
+fork_of(struct livemap *map, const struct model *model, struct model *child)
+{
+    *child = *model;
+    memset(child->alloc_blocks, 0, sizeof(child->alloc_blocks));
+    memset(child->alloc_bytes, 0, sizeof(child->alloc_bytes));
+    return livemap_clone(map);
+}
+
+static void
+check_against_table(bool has_stacks)
 {
     static struct model model;
     uint64_t state = 5;
+    model = (struct model){.has_stacks = has_stacks};
     struct livemap *map = livemap_create();
     for (unsigned i = 0; i < 30000; i++) {
         step(map, &model, &state);
@@ -100,6 +161,51 @@ Test(livemap, it_has_what_a_table_of_all_addresses_has)
     check_map(map, &model);
     livemap_destroy(map);
     livemap_destroy(NULL);
+}
+
+Test(livemap, it_has_what_a_table_of_all_addresses_has)
+{
+    check_against_table(false);
+    check_against_table(true);
+}
+
+Test(livemap, every_number_has_a_tally_of_its_own)
+{
+    struct livemap *map = livemap_create();
+    for (uint32_t i = 0; i < LIVEMAP_MOST_STACKS; i++) {
+        const uint32_t stack = i * 40503u % LIVEMAP_MOST_STACKS;
+        const struct livemap_block block = {
+            .addr = 0x10000 + (uint64_t)stack * 16,
+            .n_bytes = 24 + stack % 5 * 16,
+            .stack = stack,
+        };
+        livemap_birth(map, &block);
+    }
+    for (uint32_t stack = 0; stack < LIVEMAP_MOST_STACKS; stack++) {
+        const struct livemap_tally tally = livemap_tally(map, stack);
+        check_eq(tally.live_blocks, 1);
+        check_eq(tally.alloc_bytes, 24 + stack % 5 * 16);
+    }
+    livemap_destroy(map);
+}
+
+Test(livemap, a_number_that_cannot_be_is_no_stack)
+{
+    static const uint32_t lies[] = {LIVEMAP_MOST_STACKS, UINT32_MAX};
+    struct livemap *map = livemap_create();
+    for (size_t i = 0; i < 2; i++) {
+        const struct livemap_block block = {
+            .addr = 0x1000 + 64 * i,
+            .n_bytes = 24,
+            .stack = lies[i],
+        };
+        livemap_birth(map, &block);
+        check_eq(livemap_tally(map, 0).live_blocks, i + 1);
+        livemap_revival(map, &block);
+        check_eq(livemap_tally(map, 0).live_blocks, i + 1);
+    }
+    check_eq(livemap_death(map, 0x1000), 0);
+    livemap_destroy(map);
 }
 
 Test(livemap, what_was_not_told_is_counted)
@@ -140,13 +246,13 @@ Test(livemap, a_clone_and_its_origin_know_nothing_of_one_another)
     static struct model models[N];
     struct livemap *maps[N] = {livemap_create()};
     uint64_t state = 9;
+    models[0].has_stacks = true;
     for (unsigned i = 0; i < 40000; i++) {
         const unsigned one = (unsigned)(check_random(&state) % N);
         const unsigned other = (unsigned)(check_random(&state) % N);
         if (i % 500 == 0 && maps[one] != NULL && one != other) {
             livemap_destroy(maps[other]);
-            maps[other] = livemap_clone(maps[one]);
-            models[other] = models[one];
+            maps[other] = fork_of(maps[one], &models[one], &models[other]);
         }
         if (maps[one] != NULL)
             step(maps[one], &models[one], &state);

@@ -5,6 +5,7 @@
 #include "collector/model/turns.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "include/xalloc.h"
 #include "tests/unit/check.h"
@@ -15,8 +16,9 @@ TestSuite(turns, .timeout = 60);
 
 /* A word in a thread's buffer. */
 struct word {
-    enum { TURN, BIRTH, DEATH, FORK } kind;
+    enum { TURN, BIRTH, DEATH, FORK, REVIVAL } kind;
     uint64_t number; /* a turn, a block, a fork */
+    uint32_t stack;  /* of a birth */
 };
 
 struct thread {
@@ -31,6 +33,7 @@ struct world {
     uint64_t turn;
     bool is_alive[BLOCKS];
     bool at_fork[BLOCKS];
+    uint32_t stacks[BLOCKS]; /* of the living */
 };
 
 static uint64_t
@@ -42,7 +45,7 @@ addr_of(uint64_t block)
 static void
 write_word(struct thread *thread, int kind, uint64_t number)
 {
-    thread->words[thread->n].kind = (unsigned)kind % 4;
+    thread->words[thread->n].kind = (unsigned)kind % 5;
     thread->words[thread->n++].number = number;
 }
 
@@ -63,7 +66,14 @@ act(struct world *world, uint64_t *state)
     const uint64_t block = check_random(state) % BLOCKS;
     take_turn(world, thread);
     write_word(thread, world->is_alive[block] ? DEATH : BIRTH, block);
+    if (world->is_alive[block] && check_random(state) % 3 == 0) {
+        write_word(thread, REVIVAL, block); /* realloc could not move it */
+        return;
+    }
     world->is_alive[block] = !world->is_alive[block];
+    if (world->is_alive[block])
+        thread->words[thread->n - 1].stack = world->stacks[block] =
+            (uint32_t)(check_random(state) % 5);
 }
 
 static void
@@ -72,6 +82,7 @@ tell(struct turns *turns, uint32_t buffer, const struct word *word)
     const struct livemap_block block = {
         .addr = addr_of(word->number),
         .n_bytes = 24,
+        .stack = word->stack,
     };
     if (word->kind == TURN)
         turns_take(turns, buffer, word->number);
@@ -79,6 +90,8 @@ tell(struct turns *turns, uint32_t buffer, const struct word *word)
         turns_birth(turns, buffer, &block);
     else if (word->kind == DEATH)
         turns_death(turns, buffer, block.addr);
+    else if (word->kind == REVIVAL)
+        turns_revival(turns, buffer, &block);
     else
         turns_fork(turns, buffer, word->number);
 }
@@ -101,11 +114,16 @@ read_all(struct world *world, struct turns *turns, uint64_t *state,
 }
 
 static void
-check_lives(const struct livemap *map, const bool *is_alive)
+check_lives(const struct livemap *map, const bool *is_alive,
+            const uint32_t *stacks)
 {
     struct livemap_block block;
-    for (uint64_t i = 0; i < BLOCKS; i++)
-        check_eq(livemap_find(map, addr_of(i), &block), is_alive[i]);
+    for (uint64_t i = 0; i < BLOCKS; i++) {
+        const bool is_there = livemap_find(map, addr_of(i), &block);
+        check_eq(is_there, is_alive[i]);
+        if (is_there)
+            check_eq(block.stack, stacks[i]);
+    }
     check_eq(livemap_totals(map).orphans, 0);
     check_eq(livemap_totals(map).doubles, 0);
 }
@@ -126,7 +144,7 @@ Test(turns, however_they_are_read_the_order_is_the_true_one)
         read_all(world, turns, &state, &n_left);
         turns_pass(turns);
         turns_pass(turns);
-        check_lives(turns_map(turns), world->is_alive);
+        check_lives(turns_map(turns), world->is_alive, world->stacks);
         turns_destroy(turns);
         free(world);
     }
@@ -148,6 +166,52 @@ Test(turns, nobody_is_waited_for)
     turns_birth(turns, 1, &late);
     turns_pass(turns);
     check_eq(livemap_totals(turns_map(turns)).live_blocks, 2);
+    turns_destroy(turns);
+}
+
+/* Told at once, and between deaths of others. */
+Test(turns, who_lives_on_keeps_its_stack_and_was_born_once)
+{
+    for (uint64_t turn = 0; turn < 2; turn++) {
+        struct turns *turns = turns_create(livemap_create());
+        struct livemap_block block = {
+            .addr = 0x1000, .n_bytes = 24, .stack = 9};
+        struct livemap_block other = {
+            .addr = 0x2000, .n_bytes = 40, .stack = 8};
+        for (uint32_t i = 1; i <= 2 * turn; i++)
+            turns_take(turns, i, i);
+        turns_birth(turns, 1, &block);
+        turns_birth(turns, 1, &other);
+        turns_death(turns, 1, 0x1000);
+        turns_death(turns, 2, 0x2000);
+        block.stack = 0;
+        turns_revival(turns, 1, &block);
+        turns_finish(turns);
+        const struct livemap *map = turns_map(turns);
+        check_eq(livemap_tally(map, 9).live_blocks, 1);
+        check_eq(livemap_tally(map, 9).live_bytes, 24);
+        check_eq(livemap_tally(map, 9).alloc_blocks, 1);
+        check_eq(livemap_tally(map, 8).live_blocks, 0);
+        check_eq(livemap_tally(map, 0).live_blocks +
+                     livemap_tally(map, 0).alloc_blocks,
+                 0);
+        turns_destroy(turns);
+    }
+}
+
+/* Another of its address had one, long ago. */
+Test(turns, who_had_no_stack_gets_none_back)
+{
+    struct turns *turns = turns_create(livemap_create());
+    struct livemap_block block = {.addr = 0x1000, .n_bytes = 24, .stack = 9};
+    turns_birth(turns, 1, &block);
+    turns_death(turns, 1, 0x1000);
+    block.stack = 0;
+    turns_birth(turns, 1, &block);
+    turns_death(turns, 1, 0x1000);
+    turns_revival(turns, 1, &block);
+    check_eq(livemap_tally(turns_map(turns), 9).live_blocks, 0);
+    check_eq(livemap_tally(turns_map(turns), 0).live_blocks, 1);
     turns_destroy(turns);
 }
 
@@ -181,6 +245,8 @@ Test(turns, a_fork_has_what_was_alive_in_its_order)
         write_word(who, FORK, 7);
         for (uint64_t i = 0; i < BLOCKS; i++)
             world->at_fork[i] = world->is_alive[i];
+        uint32_t stacks[BLOCKS];
+        memcpy(stacks, world->stacks, sizeof(stacks));
         n_left = MOST / 2;
         while (n_left != 0) {
             read_all(world, turns, &state, &n_left);
@@ -190,7 +256,7 @@ Test(turns, a_fork_has_what_was_alive_in_its_order)
         struct livemap *child = turns_take_fork(turns, 7);
         cr_assert_not_null(child);
         check_true(turns_take_fork(turns, 7) == NULL);
-        check_lives(child, world->at_fork);
+        check_lives(child, world->at_fork, stacks);
         livemap_destroy(child);
         turns_destroy(turns);
         free(world);
