@@ -305,9 +305,9 @@ details_retire(struct details *details, int64_t id)
 bool
 details_drop(struct details *details)
 {
-    static const char *const tables[] = {"class",    "arena",   "type",
-                                         "low_type", "block27", "free_list",
-                                         "heap",     "mapping", "proof"};
+    static const char *const tables[] = {
+        "class",     "arena", "type",    "low_type", "block27",
+        "free_list", "heap",  "mapping", "proof",    "site_use"};
     for (size_t i = 0; i < countof(tables); i++) {
         if (!run(details, sqlite3_mprintf("DELETE FROM %s WHERE census IN"
                                           " (SELECT id FROM temp.doomed)",

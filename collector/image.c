@@ -12,6 +12,11 @@ enum {
     MOST_DRAINS = 64,    /* of a target that tells faster than we read */
 };
 
+static_assert((int)WIRE_MOST_STACKS <= (int)LIVEMAP_MOST_STACKS &&
+                  (int)WIRE_MOST_FRAMES <= (int)SITES_MOST_FRAMES &&
+                  (int)WIRE_BUILD_ID_BYTES == (int)CATALOGUE_BUILD_ID_BYTES,
+              "what may be told can be kept");
+
 /* ---- records ----------------------------------------------------------- */
 
 /* What obmalloc asks mmap for, and asks in the interpreter's own text. */
@@ -77,13 +82,13 @@ buffer_of(const struct image *image)
 
 /* What a word tells is counted here, all else by the target itself. */
 static void
-on_event(void *context, uint64_t event)
+take_event(struct image *image, uint64_t event, uint32_t stack)
 {
-    struct image *image = context;
     const struct livemap_block block = {
         .addr = wire_event_addr(event),
         .n_bytes = wire_event_bytes(event),
         .asked_bytes = wire_event_bytes(event) - wire_event_slack(event),
+        .stack = stack,
         .is_python = wire_event_caller(event) == WIRE_CALLER_PYTHON,
     };
     struct wire_counters *told = &image->told[wire_event_caller(event)];
@@ -99,6 +104,48 @@ on_event(void *context, uint64_t event)
         if (image->turns != NULL)
             turns_birth(image->turns, buffer_of(image), &block);
     }
+}
+
+static void
+on_event(void *context, uint64_t event)
+{
+    take_event(context, event, 0);
+}
+
+/* What is in it may be no event: then it says nothing. */
+static void
+on_block(void *context, const struct wire_block *block)
+{
+    if ((block->event & WIRE_EVENT) != 0)
+        take_event(context, block->event, block->record.detail);
+}
+
+static void
+on_module(void *context, const struct wire_module *module)
+{
+    const struct image *image = context;
+    if (image->sites == NULL)
+        return;
+    char *path = xstrndup(module->path, module->record.detail);
+    struct sites_image told = {
+        .start = module->start,
+        .end = module->end,
+        .bias = module->bias,
+        .module = {.path = path, .build_id_bytes = module->build_id_bytes},
+    };
+    memcpy(told.module.build_id, module->build_id,
+           sizeof(told.module.build_id));
+    sites_image(image->sites, &told);
+    free(path);
+}
+
+static void
+on_stack(void *context, const struct wire_stack *stack)
+{
+    const struct image *image = context;
+    if (image->sites != NULL)
+        sites_stack(image->sites, stack->record.detail, stack->frames,
+                    decode_n_frames(stack));
 }
 
 static void
@@ -139,18 +186,22 @@ on_revival(void *context, const struct wire_revival *revival)
     if (revival->n_bytes >= WIRE_LARGE_BYTES)
         blocks_birth(image->blocks, revival->stamp, &large);
     if (image->turns != NULL)
-        turns_birth(image->turns, buffer_of(image), &block);
+        turns_revival(image->turns, buffer_of(image), &block);
 }
 
 static void
 on_birth(void *context, const struct wire_birth *birth)
 {
     struct image *image = context;
+    const uint32_t callers = (1u << WIRE_STACK_SHIFT) - 1;
+    const bool is_python =
+        (birth->record.detail & callers) == WIRE_CALLER_PYTHON;
     const struct livemap_block any = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
         .asked_bytes = birth->asked_bytes,
-        .is_python = birth->record.detail == WIRE_CALLER_PYTHON,
+        .stack = birth->record.detail >> WIRE_STACK_SHIFT,
+        .is_python = is_python,
     };
     image->n_told++;
     if (image->turns != NULL)
@@ -158,7 +209,7 @@ on_birth(void *context, const struct wire_birth *birth)
     const struct census_block block = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
-        .is_python = birth->record.detail == WIRE_CALLER_PYTHON,
+        .is_python = is_python,
     };
     blocks_birth(image->blocks, birth->stamp, &block);
 }
@@ -282,6 +333,9 @@ image_drain(struct image *image, uint64_t now_us)
         .turn = on_turn,
         .revival = on_revival,
         .fork = on_fork,
+        .module = on_module,
+        .stack = on_stack,
+        .block = on_block,
     };
     image->now_us = now_us;
     mappings_set_time(image->mappings, now_us);
@@ -332,9 +386,18 @@ first_heap(const struct image *image, const struct image *forked_from)
     return heap != NULL ? heap : livemap_clone(turns_map(forked_from->turns));
 }
 
+/* A child goes on with its parent's numbers. */
+static struct sites *
+first_sites(const struct image *forked_from, struct catalogue *catalogue)
+{
+    return forked_from == NULL || forked_from->sites == NULL
+               ? sites_create(catalogue)
+               : sites_clone(forked_from->sites);
+}
+
 struct image *
 image_create(const struct introduction *introduction,
-             const struct image *forked_from,
+             const struct image *forked_from, struct catalogue *catalogue,
              const struct image_listener *listener)
 {
     const int *fds = introduction->fds;
@@ -363,6 +426,8 @@ image_create(const struct introduction *introduction,
     read_python_version(image);
     if (introduction->level >= WIRE_LEVEL_EXACT)
         image->turns = turns_create(first_heap(image, forked_from));
+    if (introduction->level >= WIRE_LEVEL_STACKS)
+        image->sites = first_sites(forked_from, catalogue);
     if (forked_from != NULL) {
         image->arenas =
             arenas_clone(forked_from->arenas, image->hello.fork_stamp);
@@ -401,6 +466,7 @@ image_destroy(struct image *image)
     mappings_destroy(image->mappings);
     blocks_destroy(image->blocks);
     turns_destroy(image->turns);
+    sites_destroy(image->sites);
     free(image->control_blocks);
     free(image->stacks);
     free(image);
@@ -421,6 +487,15 @@ image_totals(struct image *image)
     for (unsigned i = 0; i < WIRE_N_CALLERS; i++)
         source_add_counters(&totals.counters[i], &image->told[i]);
     return totals;
+}
+
+struct sites_use *
+image_uses(const struct image *image, size_t *n)
+{
+    *n = 0;
+    return image->sites == NULL || image->turns == NULL
+               ? NULL
+               : sites_list(image->sites, turns_map(image->turns), n);
 }
 
 static struct census_range

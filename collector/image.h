@@ -17,6 +17,7 @@
 #include "collector/model/blocks.h"
 #include "collector/model/gc.h"
 #include "collector/model/mappings.h"
+#include "collector/model/sites.h"
 #include "collector/model/turns.h"
 #include "collector/source.h"
 #include "include/wire.h"
@@ -46,6 +47,7 @@ struct image {
     struct mappings *mappings;
     struct blocks *blocks;
     struct turns *turns; /* with its heap; NULL at level watch */
+    struct sites *sites; /* NULL: no stacks are told */
     struct gc gc;
     unsigned python_major; /* 0: none, or one that is not known */
     unsigned python_minor;
@@ -68,11 +70,13 @@ struct image {
 };
 
 /*
- * Takes the introduction's descriptors; forked_from may be NULL. NULL, and they
- * are closed: they are not what they should be.
+ * Takes the introduction's descriptors; forked_from may be NULL. The catalogue
+ * outlives the image. NULL, and they are closed: they are not what they should
+ * be.
  */
 struct image *image_create(const struct introduction *introduction,
                            const struct image *forked_from,
+                           struct catalogue *catalogue,
                            const struct image_listener *listener);
 void image_destroy(struct image *image);
 
@@ -86,6 +90,9 @@ void image_drain(struct image *image, uint64_t now_us);
 bool image_is_sound(const struct image *image);
 
 struct source_totals image_totals(struct image *image);
+
+/* What its sites add up to, which the caller frees; NULL: it has none. */
+struct sites_use *image_uses(const struct image *image, size_t *n);
 
 /* Takes what there is, until nothing is held back any more. */
 void image_settle(struct image *image, uint64_t now_us);

@@ -94,6 +94,7 @@ close_stream(struct process *process)
         recording_put_event(process->world->recording, process->id, "malformed",
                             "its stream could not be understood from here on");
     process_put_gc(process);
+    process_put_uses(process);
     process_put_row(process);
 }
 
@@ -115,7 +116,8 @@ begin_image(struct process *process, const struct introduction *introduction,
         .spawned = on_spawned,
         .context = process,
     };
-    return image_create(introduction, forked_from, &listener);
+    return image_create(introduction, forked_from, process->world->catalogue,
+                        &listener);
 }
 
 static void
@@ -250,6 +252,7 @@ process_exec(struct process *process, const struct introduction *introduction)
     watch_image(process);
     describe(process, introduction);
     process_put_row(process);
+    process_put_uses(process); /* none yet: the old image's are over */
     return true;
 }
 
@@ -363,8 +366,10 @@ process_finish(struct process *process)
     const bool is_dead = !proc_is_alive(&process->proc);
     if (process->image->is_open)
         process_drain(process);
-    if (is_watched(process))
+    if (is_watched(process)) {
         stop_watching(process);
+        process_put_uses(process);
+    }
     process_put_gc(process);
     if (process->end_us == RECORDING_UNKNOWN && process->image->n_jobs == 0)
         note_death(process);

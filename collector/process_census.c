@@ -19,6 +19,7 @@ struct errand {
     bool is_due;
     struct census_occasion occasion;
     struct recording_moment moment;
+    struct recording_use *uses; /* that the moment points to, or NULL */
 };
 
 static void
@@ -26,6 +27,7 @@ forget(void *context)
 {
     struct errand *errand = context;
     free(errand->label);
+    free(errand->uses);
     free(errand);
 }
 
@@ -58,6 +60,12 @@ ask(struct survey_job *job)
         process->vm_hwm_bytes = hwm;
     errand->moment = process_moment(process);
     errand->moment.label = errand->label;
+    free(errand->uses);
+    errand->uses = NULL;
+    if (errand->occasion.kind != CENSUS_periodic)
+        errand->uses =
+            process_uses(process, errand->image, &errand->moment.n_uses);
+    errand->moment.uses = errand->uses;
     errand->occasion.now_us = process_now_us(process);
     errand->occasion.seen_us =
         recording_us(process->world->recording, job->view->seen_ns);

@@ -1,7 +1,9 @@
 #include "collector/process_rows.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "collector/uses.h"
 #include "include/attrs.h"
 
 struct wire_counters
@@ -52,6 +54,38 @@ process_moment(const struct process *process)
         .live_bytes = (int64_t)(own.birth_bytes - own.death_bytes),
     };
 }
+
+/* ---- sites ------------------------------------------------------------- */
+
+struct recording_use *
+process_uses(const struct process *process, const struct image *image,
+             size_t *n)
+{
+    struct process_world *world = process->world;
+    size_t n_known;
+    struct sites_use *known = image_uses(image, &n_known);
+    *n = 0;
+    if (known == NULL)
+        return NULL;
+    struct site_news *news = site_news_take(world->catalogue, &world->known);
+    if (news != NULL)
+        recording_put_sites(world->recording, news);
+    struct recording_use *uses = uses_of(known, n_known, n);
+    free(known);
+    return uses;
+}
+
+void
+process_put_uses(const struct process *process)
+{
+    size_t n;
+    struct recording_use *uses = process_uses(process, process->image, &n);
+    if (uses != NULL)
+        recording_put_uses(process->world->recording, process->id, uses, n);
+    free(uses);
+}
+
+/* ---- other rows -------------------------------------------------------- */
 
 void
 process_put_row(struct process *process)

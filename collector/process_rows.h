@@ -14,6 +14,16 @@ struct wire_counters process_add_counters(struct wire_counters a,
 /* What the process did over all its images, and what lives in this one. */
 struct recording_moment process_moment(const struct process *process);
 
+/*
+ * What the sites of one of its images add up to, for the recording; what of
+ * them is news is put at once. NULL: there are none. The caller frees them.
+ */
+struct recording_use *process_uses(const struct process *process,
+                                   const struct image *image, size_t *n);
+
+/* Those of its image, when all that was told is drained. */
+void process_put_uses(const struct process *process);
+
 /* If there is news of it. */
 void process_put_row(struct process *process);
 void process_put_gc(const struct process *process);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "collector/census/census.h"
+#include "collector/site_rows.h"
 #include "collector/statements.h"
 #include "include/attrs.h"
 #include "include/recording.h"
@@ -35,6 +36,8 @@ enum kind {
     KIND_PROCESS,
     KIND_TICK,
     KIND_CENSUS,
+    KIND_SITES,
+    KIND_USES,
     KIND_GC,
     KIND_COLLECTION,
     KIND_EVENT,
@@ -45,6 +48,7 @@ struct operation {
     enum kind kind;
     struct operation *next;
     char *texts[4]; /* owned copies of what the operation says in words */
+    struct recording_use *uses; /* likewise; or NULL */
     union {
         int64_t number;
         struct recording_process process;
@@ -53,6 +57,11 @@ struct operation {
             struct recording_moment moment;
             struct census *census;
         } census;
+        struct site_news *news;
+        struct {
+            int64_t process;
+            size_t n;
+        } uses;
         struct recording_gc gc;
         struct recording_collection collection;
         struct {
@@ -127,6 +136,9 @@ operation_destroy(struct operation *operation)
         free(operation->texts[i]);
     if (operation->kind == KIND_CENSUS)
         census_destroy(operation->of.census.census);
+    if (operation->kind == KIND_SITES)
+        site_news_destroy(operation->of.news);
+    free(operation->uses);
     free(operation);
 }
 
@@ -193,6 +205,35 @@ recording_put_tick(struct recording *recording,
     enqueue(recording, operation);
 }
 
+static struct recording_use *
+copy_uses(const struct recording_use *uses, size_t n)
+{
+    if (n == 0)
+        return NULL;
+    struct recording_use *copies = xcalloc(n, sizeof(*copies));
+    memcpy(copies, uses, n * sizeof(*copies));
+    return copies;
+}
+
+void
+recording_put_sites(struct recording *recording, struct site_news *news)
+{
+    struct operation *operation = operation_of(KIND_SITES);
+    operation->of.news = news;
+    enqueue(recording, operation);
+}
+
+void
+recording_put_uses(struct recording *recording, int64_t process,
+                   const struct recording_use *uses, size_t n)
+{
+    struct operation *operation = operation_of(KIND_USES);
+    operation->uses = copy_uses(uses, n);
+    operation->of.uses.process = process;
+    operation->of.uses.n = n;
+    enqueue(recording, operation);
+}
+
 void
 recording_put_census(struct recording *recording,
                      const struct recording_moment *moment,
@@ -202,6 +243,8 @@ recording_put_census(struct recording *recording,
     operation->of.census.moment = *moment;
     operation->of.census.moment.label = operation->texts[0] =
         copy(moment->label);
+    operation->of.census.moment.uses = operation->uses =
+        copy_uses(moment->uses, moment->n_uses);
     operation->of.census.census = census;
     enqueue(recording, operation);
 }
@@ -290,6 +333,13 @@ apply(struct recording *recording, const struct operation *operation)
             operation->of.census.census,
             (int64_t)recording_us(
                 recording, operation->of.census.census->started_us * 1000));
+    case KIND_SITES:
+        return site_rows_put_news(statements_site_rows(statements),
+                                  operation->of.news);
+    case KIND_USES:
+        return site_rows_put_last(statements_site_rows(statements),
+                                  operation->of.uses.process, operation->uses,
+                                  operation->of.uses.n);
     case KIND_GC:
         return statements_gc(statements, &operation->of.gc);
     case KIND_COLLECTION:

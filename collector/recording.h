@@ -16,6 +16,7 @@
 
 #include "collector/census/result.h"
 #include "collector/rows.h"
+#include "collector/site_news.h"
 
 struct recording;
 
@@ -48,7 +49,17 @@ void recording_put_process(struct recording *recording,
 void recording_put_tick(struct recording *recording,
                         const struct recording_tick *tick);
 
-/* The census is the recording's afterwards. */
+/* Of the catalogue of sites. The news are the recording's afterwards. */
+void recording_put_sites(struct recording *recording, struct site_news *news);
+
+/*
+ * What the process' sites came to when all was drained, in place of what was
+ * put before.
+ */
+void recording_put_uses(struct recording *recording, int64_t process,
+                        const struct recording_use *uses, size_t n);
+
+/* The census is the recording's afterwards; uses are copied. */
 void recording_put_census(struct recording *recording,
                           const struct recording_moment *moment,
                           struct census *census);

@@ -95,6 +95,7 @@ roster_create(struct loop *loop, struct survey *survey,
         .loop = loop,
         .survey = survey,
         .recording = recording,
+        .catalogue = catalogue_create(),
         .expect = expect,
         .marked = marked,
         .context = roster,
@@ -114,6 +115,7 @@ roster_destroy(struct roster *roster)
     while (roster->n_expected != 0)
         forget_expected(roster, roster->n_expected - 1);
     membership_own_close(&roster->world.own);
+    catalogue_destroy(roster->world.catalogue);
     free(roster->processes);
     free(roster->expected);
     free(roster);
@@ -233,11 +235,25 @@ roster_write_lives(const struct roster *roster, const char *directory)
         process_write_lives(roster->processes[i], directory);
 }
 
+/*
+ * All frames are known: what names are to be had for them goes to the recording
+ * beside the rest of the catalogue (site_news_add_name).
+ */
+static void
+name_frames(struct roster *roster)
+{
+    struct process_world *world = &roster->world;
+    struct site_news *news = site_news_take(world->catalogue, &world->known);
+    if (news != NULL)
+        recording_put_sites(world->recording, news);
+}
+
 void
 roster_finish(struct roster *roster)
 {
     for (size_t i = 0; i < roster->n_processes; i++)
         process_finish(roster->processes[i]);
+    name_frames(roster);
     recording_put_number(roster->world.recording, "collector_vm_hwm_bytes",
                          proc_vm_hwm(&roster->world.own.proc));
 }

@@ -4,6 +4,7 @@
 #ifndef COLLECTOR_ROWS_H
 #define COLLECTOR_ROWS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "collector/cgroup.h"
@@ -54,6 +55,15 @@ struct recording_tick {
     int64_t cgroup[3];
 };
 
+/* What a site's blocks add up to, in one process. */
+struct recording_use {
+    int64_t site;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t alloc_blocks;
+    int64_t alloc_bytes;
+};
+
 /* The figures beside a census. */
 struct recording_moment {
     int64_t process;
@@ -67,6 +77,8 @@ struct recording_moment {
     struct cgroup_usage cgroup;
     int64_t cgroup_others;
     const char *label; /* may be NULL */
+    const struct recording_use *uses;
+    size_t n_uses;
 };
 
 struct recording_gc {

@@ -4,6 +4,7 @@
 
 #include "collector/binder.h"
 #include "collector/details.h"
+#include "collector/site_rows.h"
 #include "include/attrs.h"
 #include "include/recording.h"
 #include "include/xalloc.h"
@@ -74,11 +75,14 @@ struct thinning {
     int64_t n_kept;
     int64_t last_id; /* of the latest, whose details are kept; 0: none */
     int64_t last_ordinal;
+    int64_t peak_id; /* of the highest that has uses of sites; 0: none */
+    uint64_t peak_rss_bytes;
 };
 
 struct statements {
     sqlite3 *database;
     struct details *details;
+    struct site_rows *site_rows;
     sqlite3_stmt *prepared[N_STATEMENTS];
     int64_t last_slots[3]; /* of the rings of ticks, -1: none yet */
     int64_t n_collections;
@@ -126,9 +130,10 @@ statements_create(sqlite3 *database)
     struct statements *statements = xcalloc(1, sizeof(*statements));
     statements->database = database;
     statements->details = details_create(database);
+    statements->site_rows = site_rows_create(database);
     statements_forget(statements);
     for (size_t i = 0; i < N_STATEMENTS; i++) {
-        if (statements->details == NULL ||
+        if (statements->details == NULL || statements->site_rows == NULL ||
             sqlite3_prepare_v3(database, texts[i], -1,
                                SQLITE_PREPARE_PERSISTENT,
                                &statements->prepared[i], NULL) != SQLITE_OK) {
@@ -147,8 +152,15 @@ statements_destroy(struct statements *statements)
     for (size_t i = 0; i < N_STATEMENTS; i++)
         sqlite3_finalize(statements->prepared[i]);
     details_destroy(statements->details);
+    site_rows_destroy(statements->site_rows);
     free(statements->thinnings);
     free(statements);
+}
+
+struct site_rows *
+statements_site_rows(const struct statements *statements)
+{
+    return statements->site_rows;
 }
 
 /* ---- plain rows -------------------------------------------------------- */
@@ -515,6 +527,26 @@ retire_last(struct statements *statements, struct thinning *thinning,
            thin_out(statements, thinning, process);
 }
 
+/* Of the peaks only the highest keeps its uses. */
+static bool
+put_uses(struct statements *statements, struct thinning *thinning,
+         const struct recording_moment *moment, const struct census *census,
+         int64_t id)
+{
+    if (moment->n_uses == 0)
+        return true;
+    if (census->kind == CENSUS_peak) {
+        const int64_t old = thinning->peak_id;
+        if (old != 0 && census->rss_bytes < thinning->peak_rss_bytes)
+            return true;
+        thinning->peak_id = id;
+        thinning->peak_rss_bytes = census->rss_bytes;
+        if (old != 0 && !site_rows_drop(statements->site_rows, old))
+            return false;
+    }
+    return site_rows_put(statements->site_rows, id, moment);
+}
+
 bool
 statements_census(struct statements *statements,
                   const struct recording_moment *moment,
@@ -535,5 +567,6 @@ statements_census(struct statements *statements,
         thinning->last_id = id;
         thinning->last_ordinal = ordinal;
     }
-    return details_put(statements->details, census, id);
+    return details_put(statements->details, census, id) &&
+           put_uses(statements, thinning, moment, census, id);
 }

@@ -14,11 +14,14 @@
 #include "collector/census/result.h"
 #include "collector/rows.h"
 
+struct site_rows;
 struct statements;
 
 /* NULL: the schema is not there. */
 struct statements *statements_create(sqlite3 *database);
 void statements_destroy(struct statements *statements);
+
+struct site_rows *statements_site_rows(const struct statements *statements);
 
 /* After a rollback: what was remembered of the file may not be in it. */
 void statements_forget(struct statements *statements);

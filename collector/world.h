@@ -9,7 +9,9 @@
 #include "collector/budget.h"
 #include "collector/loop.h"
 #include "collector/membership.h"
+#include "collector/model/catalogue.h"
 #include "collector/recording.h"
+#include "collector/site_news.h"
 #include "collector/survey.h"
 
 /* What every process leans on; outlives them all. */
@@ -17,6 +19,8 @@ struct process_world {
     struct loop *loop;
     struct survey *survey;
     struct recording *recording;
+    struct catalogue *catalogue;   /* of all processes' sites */
+    struct site_news_cursor known; /* of it, to the recording */
     struct budget budget;
     struct membership_own own;
     /* A process spoke of a child that will introduce itself. */

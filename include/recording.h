@@ -290,6 +290,69 @@ enum {
     " count INTEGER, bytes INTEGER, resident_bytes INTEGER,"        \
     " PRIMARY KEY (census, module)) WITHOUT ROWID;"
 
+/*
+ * Sites: stacks of frames that blocks were born with, each kept once for all
+ * processes. A frame is a return address, as its module's file counts; without
+ * a module it is the address itself. Names come when the recording ends: of the
+ * functions that were inlined there the innermost is inline 0, the one that the
+ * code belongs to the last. `is_cut`: there are more frames, or the way out was
+ * not known.
+ *
+ * A use is what a site's blocks add up to in one process: beside each census
+ * that is not periodic, save that of the peaks only the highest keeps its uses;
+ * and, with census 0, when all that the process' latest image told was drained.
+ * alloc_* are births since that image began, or forked; live ones may be older.
+ * Site 0 are the blocks whose stack is not known, -1 those of the sites that
+ * are too many, which have least.
+ */
+enum {
+    RECORDING_SITE_UNKNOWN = 0,
+    RECORDING_SITE_OTHER = -1,
+    RECORDING_MOST_USES = 4096, /* of a process at one moment */
+};
+
+#define RECORDING_TABLES_OF_SITES                                    \
+    "CREATE TABLE module ("                                          \
+    " id INTEGER PRIMARY KEY, path TEXT, build_id TEXT);"            \
+    "CREATE TABLE frame ("                                           \
+    " id INTEGER PRIMARY KEY, module INTEGER, offset INTEGER);"      \
+    "CREATE TABLE frame_name ("                                      \
+    " frame INTEGER NOT NULL, inline INTEGER NOT NULL,"              \
+    " function TEXT, file TEXT, line INTEGER,"                       \
+    " PRIMARY KEY (frame, inline)) WITHOUT ROWID;"                   \
+    "CREATE TABLE site ("                                            \
+    " id INTEGER PRIMARY KEY, kind TEXT NOT NULL, is_cut INTEGER);"  \
+    "CREATE TABLE site_frame ("                                      \
+    " site INTEGER NOT NULL, depth INTEGER NOT NULL, frame INTEGER," \
+    " PRIMARY KEY (site, depth)) WITHOUT ROWID;"                     \
+    "CREATE TABLE site_use ("                                        \
+    " census INTEGER NOT NULL, process INTEGER NOT NULL,"            \
+    " site INTEGER NOT NULL,"                                        \
+    " live_blocks INTEGER, live_bytes INTEGER,"                      \
+    " alloc_blocks INTEGER, alloc_bytes INTEGER,"                    \
+    " PRIMARY KEY (census, process, site)) WITHOUT ROWID;"
+
+/*
+ * v_sites: the uses, with the moment they are of; kind `drained` is census 0.
+ * v_frames: a row for each function of each frame, innermost first by depth and
+ * inline; function, file and line are null where they are not known.
+ */
+#define RECORDING_VIEWS_OF_SITES                                       \
+    "CREATE VIEW v_sites AS SELECT u.process,"                         \
+    " coalesce(c.t_us, p.end_us) AS t_us,"                             \
+    " coalesce(c.kind, 'drained') AS kind, c.label, u.census, u.site," \
+    " coalesce(s.kind, 'native') AS site_kind, s.is_cut,"              \
+    " u.live_blocks, u.live_bytes, u.alloc_blocks, u.alloc_bytes"      \
+    " FROM site_use u LEFT JOIN census c ON c.id = u.census"           \
+    " LEFT JOIN process p ON p.id = u.process"                         \
+    " LEFT JOIN site s ON s.id = u.site;"                              \
+    "CREATE VIEW v_frames AS SELECT x.site, x.depth,"                  \
+    " coalesce(n.inline, 0) AS inline, n.function, n.file, n.line,"    \
+    " m.path AS module, m.build_id, f.offset"                          \
+    " FROM site_frame x LEFT JOIN frame f ON f.id = x.frame"           \
+    " LEFT JOIN module m ON m.id = f.module"                           \
+    " LEFT JOIN frame_name n ON n.frame = x.frame;"
+
 /* Censuses of marks keep the proof of each page. */
 #define RECORDING_TABLE_PROOF                             \
     "CREATE TABLE proof ("                                \
@@ -382,13 +445,14 @@ enum {
     " SELECT 1 AS tier, * FROM tick1 UNION ALL"              \
     " SELECT 0 AS tier, * FROM tick0;"
 
-#define RECORDING_SCHEMA                                                \
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT "          \
-    "ROWID;" RECORDING_TABLE_PROCESS RECORDING_TABLES_OF_TIME           \
-        RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON               \
-            RECORDING_TABLES_OF_MALLOC RECORDING_TABLE_PROOF            \
-                RECORDING_NEVER_RETURNED RECORDING_TABLE_FINDING        \
-                    RECORDING_VIEWS_OF_CENSUSES RECORDING_VIEW_OF_PAGES \
-                        RECORDING_VIEWS_OF_TIME
+#define RECORDING_SCHEMA                                                    \
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT "              \
+    "ROWID;" RECORDING_TABLE_PROCESS RECORDING_TABLES_OF_TIME               \
+        RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON                   \
+            RECORDING_TABLES_OF_MALLOC RECORDING_TABLE_PROOF                \
+                RECORDING_TABLES_OF_SITES RECORDING_VIEWS_OF_SITES          \
+                    RECORDING_NEVER_RETURNED RECORDING_TABLE_FINDING        \
+                        RECORDING_VIEWS_OF_CENSUSES RECORDING_VIEW_OF_PAGES \
+                            RECORDING_VIEWS_OF_TIME
 
 #endif
