@@ -31,6 +31,12 @@ void stats_put_wrapped(struct text *text, size_t indent, const char *words);
 void stats_findings(struct json *json, const char *key,
                     const struct verdict *verdict);
 
+/* Where the living blocks of a process were born: the key `sites`, a table. */
+void stats_sites(struct json *json, struct query *query, int64_t process,
+                 const struct query_census *census);
+void stats_sites_text(struct text *text, struct query *query, int64_t process,
+                      const struct query_census *census);
+
 /* A cause's word, and what it means in one clause. */
 const char *stats_cause_word(enum recording_cause cause);
 const char *stats_cause_meaning(enum recording_cause cause);

@@ -407,7 +407,7 @@ put_process(struct json *json, struct query *query,
     put_arenas(json, &census);
     put_classes(json, query, &census);
     put_types(json, query, &census);
-    json_null(json, "sites");
+    stats_sites(json, query, process->id, &census);
     put_never_returned(json, query, &census);
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(json, query, process->id);

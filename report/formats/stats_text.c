@@ -520,6 +520,7 @@ put_process(struct text *text, struct query *query,
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(text, query, process->id);
     put_malloc(text, process);
+    stats_sites_text(text, query, process->id, census);
 }
 
 static void

@@ -289,6 +289,44 @@ struct query_never_returned query_never_returned(struct query *query,
                                                  int64_t census);
 void query_free_never_returned(struct query_never_returned *never);
 
+/* A function that a frame stands in; what is not known is NULL or unknown. */
+struct query_frame {
+    char *function; /* owned, like file and module */
+    char *file;
+    int64_t line;
+    char *module;   /* its path; NULL: the offset is an address */
+    int64_t offset; /* of the return address in the module's file */
+};
+
+struct query_site {
+    int64_t id; /* RECORDING_SITE_* are none of one stack */
+    char *kind; /* owned */
+    int64_t is_cut;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t alloc_blocks;
+    int64_t alloc_bytes;
+    struct query_frame *frames; /* innermost first, inlined ones too */
+    size_t n_frames;
+};
+
+/* Most live bytes first, then most allocated; is_known false: none were told.
+ */
+struct query_sites {
+    struct query_site *sites;
+    size_t n;
+    bool is_known;
+    int64_t t_us; /* of the moment; unknown: when all was drained */
+};
+
+/*
+ * The sites of a process: at the end what was drained, at any other moment what
+ * is beside its census or the latest before it that has them.
+ */
+struct query_sites query_sites(struct query *query, int64_t process,
+                               const struct query_census *census);
+void query_free_sites(struct query_sites *sites);
+
 struct query_gc {
     int64_t generation;
     int64_t collections;

@@ -11,7 +11,9 @@ static const char help[] =
     "usage: residue stats [--json] REC[@MOMENT]|PID\n"
     "\n"
     "Every process of a recording: its ledger (the causes of every resident\n"
-    "byte), arenas, size classes, types, collections, malloc's counters.\n"
+    "byte), arenas, size classes, types, collections, malloc's counters, and "
+    "the\n"
+    "sites where live blocks were born.\n"
     "MOMENT is start, peak, end (the default), a time (01:10.5) or a mark.\n"
     "\n"
     "  --json   {\"schema\":\"residue.stats/1\", ...}\n";

@@ -99,6 +99,14 @@ moment_of(const struct recorded_census *wanted)
 int64_t
 recorded_census(struct recorded *recorded, const struct recorded_census *wanted)
 {
+    return recorded_census_with(recorded, wanted, NULL, 0);
+}
+
+int64_t
+recorded_census_with(struct recorded *recorded,
+                     const struct recorded_census *wanted,
+                     const struct recording_use *uses, size_t n)
+{
     struct census *census = xcalloc(1, sizeof(*census));
     uint64_t sum = 0;
     census->kind = wanted->kind;
@@ -117,7 +125,9 @@ recorded_census(struct recorded *recorded, const struct recorded_census *wanted)
         add_arena(census, wanted->pinned_held);
     const int64_t t_us =
         (int64_t)recording_us(recorded->recording, census->started_us * 1000);
-    const struct recording_moment moment = moment_of(wanted);
+    struct recording_moment moment = moment_of(wanted);
+    moment.uses = uses;
+    moment.n_uses = n;
     recording_put_census(recorded->recording, &moment, census);
     return t_us;
 }

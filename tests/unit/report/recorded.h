@@ -40,6 +40,11 @@ struct recorded_census {
 int64_t recorded_census(struct recorded *recorded,
                         const struct recorded_census *census);
 
+/* The same, with what its sites add up to. */
+int64_t recorded_census_with(struct recorded *recorded,
+                             const struct recorded_census *census,
+                             const struct recording_use *uses, size_t n);
+
 /* All that was put is in the file; it is still being written. */
 void recorded_flush(struct recorded *recorded);
 

@@ -296,6 +296,7 @@ Test(verdict, stats_say_all_keys_and_null_where_nothing_is_known)
     check_at("$.processes[0].malloc.allocs", "0");
     check_at("$.processes[0].loss.events", "0");
     check_at("$.processes[0].gc", NULL);
+    check_at("$.processes[0].sites", NULL);
     check_at("$.processes[1].census", NULL);
     check_at("$.processes[1].ledger", NULL);
     check_at("$.processes[1].rss_bytes", NULL);

@@ -1,0 +1,172 @@
+#include <string.h>
+
+#include "include/text.h"
+#include "report/formats/stats_format.h"
+#include "report/units.h"
+
+enum {
+    MOST_SITES = 10,
+    MOST_FRAMES = 3, /* of a site */
+    FRAME_COLUMN = 25,
+    FRAME_BYTES = 53, /* of a frame's words */
+};
+
+/* ---- as JSON ----------------------------------------------------------- */
+
+static void
+put_frame(struct json *json, const struct query_frame *frame)
+{
+    json_open(json, NULL, '{');
+    json_string(json, "function", frame->function);
+    json_string(json, "file", frame->file);
+    json_number(json, "line", frame->line);
+    json_string(json, "module", frame->module);
+    json_number(json, "offset", frame->offset);
+    json_close(json, '}');
+}
+
+/* What a site holds of others' pages is not known yet. */
+static void
+put_site(struct json *json, const struct query_site *site)
+{
+    json_open(json, NULL, '{');
+    json_number(json, "id", site->id);
+    json_string(json, "kind", site->kind);
+    json_open(json, "frames", '[');
+    for (size_t i = 0; i < site->n_frames; i++)
+        put_frame(json, &site->frames[i]);
+    json_close(json, ']');
+    if (site->is_cut == QUERY_UNKNOWN)
+        json_null(json, "cut");
+    else
+        json_bool(json, "cut", site->is_cut == 1);
+    json_number(json, "live_bytes", site->live_bytes);
+    json_number(json, "live_blocks", site->live_blocks);
+    json_number(json, "alloc_bytes", site->alloc_bytes);
+    json_number(json, "alloc_blocks", site->alloc_blocks);
+    json_null(json, "held_exclusive_bytes");
+    json_null(json, "held_split_bytes");
+    json_null(json, "leverage");
+    json_close(json, '}');
+}
+
+void
+stats_sites(struct json *json, struct query *query, int64_t process,
+            const struct query_census *census)
+{
+    struct query_sites sites = query_sites(query, process, census);
+    if (!sites.is_known) {
+        json_null(json, "sites");
+        return;
+    }
+    json_number(json, "sites_t_us", sites.t_us);
+    json_open(json, "sites", '[');
+    for (size_t i = 0; i < sites.n; i++)
+        put_site(json, &sites.sites[i]);
+    json_close(json, ']');
+    query_free_sites(&sites);
+}
+
+/* ---- as text ----------------------------------------------------------- */
+
+static const char *
+base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/*
+ * As much as there is room for, and nothing that moves a cursor: a name comes
+ * from a stranger's file.
+ */
+static void
+put_cut(struct text *text, const char *words, size_t room)
+{
+    const size_t n = strlen(words);
+    size_t n_shown = n <= room ? n : room - 3;
+    while (n > room && n_shown > 0 &&
+           ((unsigned char)words[n_shown] & 0xc0) == 0x80)
+        n_shown--; /* not within a character */
+    for (size_t i = 0; i < n_shown; i++) {
+        const unsigned char byte = (unsigned char)words[i];
+        const char shown = byte < 0x20 || byte == 0x7f ? '?' : words[i];
+        text_add_bytes(text, &shown, 1);
+    }
+    if (n > room)
+        text_add(text, "...");
+}
+
+/* Where it was called from, as one would look it up. */
+static char *
+place_of(const struct query_frame *frame)
+{
+    if (frame->file != NULL && frame->line != QUERY_UNKNOWN)
+        return xasprintf("%s:%lld", base_name(frame->file),
+                         (long long)frame->line);
+    if (frame->file != NULL)
+        return xstrdup(base_name(frame->file));
+    if (frame->offset == QUERY_UNKNOWN)
+        return xstrdup("?");
+    if (frame->module == NULL)
+        return xasprintf("0x%llx", (unsigned long long)frame->offset);
+    return xasprintf("%s+0x%llx", base_name(frame->module),
+                     (unsigned long long)frame->offset);
+}
+
+static void
+put_frame_text(struct text *text, const struct query_frame *frame)
+{
+    char *place = place_of(frame);
+    if (frame->function == NULL) {
+        put_cut(text, place, FRAME_BYTES);
+    } else {
+        const size_t most = FRAME_BYTES - 3;
+        const size_t n_place =
+            strlen(place) < most / 2 ? strlen(place) : most / 2;
+        put_cut(text, frame->function, most - n_place);
+        text_add(text, " (");
+        put_cut(text, place, most / 2);
+        text_add(text, ")");
+    }
+    text_add(text, "\n");
+    free(place);
+}
+
+static void
+put_site_text(struct text *text, const struct query_site *site)
+{
+    char size[UNITS_BYTES];
+    char count[UNITS_BYTES];
+    text_addf(text, "  %10s %10s  ", units_bytes(size, site->live_bytes),
+              units_count(count, site->live_blocks));
+    if (site->id == RECORDING_SITE_UNKNOWN)
+        text_add(text, "(their stack is not known)\n");
+    else if (site->id == RECORDING_SITE_OTHER)
+        text_add(text, "(all smaller sites)\n");
+    else if (site->n_frames == 0)
+        text_add(text, "(not in this recording)\n");
+    for (size_t i = 0; i < site->n_frames && i < MOST_FRAMES; i++) {
+        if (i != 0)
+            text_addf(text, "%*s", FRAME_COLUMN, "");
+        put_frame_text(text, &site->frames[i]);
+    }
+}
+
+void
+stats_sites_text(struct text *text, struct query *query, int64_t process,
+                 const struct query_census *census)
+{
+    struct query_sites sites = query_sites(query, process, census);
+    size_t n_live = 0;
+    while (n_live < sites.n && sites.sites[n_live].live_bytes > 0)
+        n_live++;
+    if (n_live != 0)
+        text_add(text, "\n        live     blocks  born at, called from\n");
+    for (size_t i = 0; i < n_live && i < MOST_SITES; i++)
+        put_site_text(text, &sites.sites[i]);
+    if (n_live > MOST_SITES)
+        text_addf(text, "  and %zu sites more: see --json\n",
+                  n_live - MOST_SITES);
+    query_free_sites(&sites);
+}
