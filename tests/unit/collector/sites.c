@@ -254,6 +254,31 @@ Test(sites, images_in_any_order_are_where_the_latest_says, .init = set_up,
     }
 }
 
+/* What it is told afterwards is its own, and what its parent is told too. */
+Test(sites, a_child_goes_on_with_its_parents_numbers, .init = set_up,
+     .fini = clean_up)
+{
+    tell_image(sites, "/lib/a", 0x10000, 0x20000);
+    tell_stack(sites, 1, 0x10010, 0x10020);
+    tell_stack(sites, 2, 0x10030, 0x20040); /* partly not known yet */
+    struct sites *child = sites_clone(sites);
+    tell_image(child, "/lib/child", 0x20000, 0x30000);
+    tell_image(sites, "/lib/parent", 0x20000, 0x30000);
+    tell_stack(sites, 3, 0x10050, 0x10060);
+    for (uint32_t i = 1; i <= 3; i++)
+        give_birth(0x1000 * i, 24, i);
+    check_eq(use_of(child, 1).live_blocks, 1);
+    check_eq(use_of(sites, 1).live_blocks, 1);
+    check_eq(use_of(sites, 2).live_blocks, 1); /* number 3 */
+    check_eq(use_of(child, 2).live_blocks, 0);
+    check_eq(use_of(child, 0).live_blocks, 1);
+    check_eq(use_of(child, 3).live_blocks, 1); /* number 2 */
+    check_frame(3, 1, "/lib/child", 0x40);
+    check_eq(use_of(sites, 4).live_blocks, 1);
+    check_frame(4, 1, "/lib/parent", 0x40);
+    sites_destroy(child);
+}
+
 Test(sites, lies_are_counted_and_harm_nobody, .init = set_up, .fini = clean_up)
 {
     uint64_t many[SITES_MOST_FRAMES + 50];

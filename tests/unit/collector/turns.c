@@ -184,6 +184,8 @@ Test(turns, who_lives_on_keeps_its_stack_and_was_born_once)
         turns_birth(turns, 1, &other);
         turns_death(turns, 1, 0x1000);
         turns_death(turns, 2, 0x2000);
+        if (turn != 0)
+            turns_take(turns, 1, 3);
         block.stack = 0;
         turns_revival(turns, 1, &block);
         turns_finish(turns);
