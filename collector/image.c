@@ -120,13 +120,16 @@ on_block(void *context, const struct wire_block *block)
         take_event(context, block->event, block->record.detail);
 }
 
+/* To the loader the program itself has no name. */
 static void
 on_module(void *context, const struct wire_module *module)
 {
     const struct image *image = context;
     if (image->sites == NULL)
         return;
-    char *path = xstrndup(module->path, module->record.detail);
+    char *path = module->record.detail == 0
+                     ? xstrdup(image->exe)
+                     : xstrndup(module->path, module->record.detail);
     struct sites_image told = {
         .start = module->start,
         .end = module->end,
@@ -418,6 +421,7 @@ image_create(const struct introduction *introduction,
     }
     struct image *image = xcalloc(1, sizeof(*image));
     image->hello = introduction->hello;
+    image->exe = xstrndup(introduction->exe, introduction->hello.exe_bytes);
     image->source = source;
     image->memory = memory;
     image->is_open = true;
@@ -467,6 +471,7 @@ image_destroy(struct image *image)
     blocks_destroy(image->blocks);
     turns_destroy(image->turns);
     sites_destroy(image->sites);
+    free(image->exe);
     free(image->control_blocks);
     free(image->stacks);
     free(image);

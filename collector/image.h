@@ -57,6 +57,7 @@ struct image {
     unsigned n_jobs;     /* censuses that are filed and not yet back */
     /* image.c's own. */
     struct image_listener listener;
+    char *exe;                /* the program's path */
     uint64_t *control_blocks; /* of threads */
     size_t n_control_blocks;
     size_t control_capacity;

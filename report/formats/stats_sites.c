@@ -110,7 +110,8 @@ place_of(const struct query_frame *frame)
         return xstrdup("?");
     if (frame->module == NULL)
         return xasprintf("0x%llx", (unsigned long long)frame->offset);
-    return xasprintf("%s+0x%llx", base_name(frame->module),
+    const char *name = base_name(frame->module);
+    return xasprintf("%s+0x%llx", name[0] == '\0' ? "?" : name,
                      (unsigned long long)frame->offset);
 }
 
