@@ -139,6 +139,7 @@ on_module(void *context, const struct wire_module *module)
     memcpy(told.module.build_id, module->build_id,
            sizeof(told.module.build_id));
     sites_image(image->sites, &told);
+    image->listener.mapped(image->listener.context, &told);
     free(path);
 }
 

@@ -36,6 +36,7 @@ struct introduction {
 struct image_listener {
     void (*collected)(void *context, const struct wire_gc *collection);
     void (*spawned)(void *context, pid_t child);
+    void (*mapped)(void *context, const struct sites_image *told);
     void *context;
 };
 

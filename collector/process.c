@@ -107,6 +107,13 @@ on_readable(void *context)
         close_stream(process);
 }
 
+static void
+on_mapped(void *context, const struct sites_image *told)
+{
+    const struct process *process = context;
+    naming_hear(process->world->naming, process->proc.pid, told);
+}
+
 static struct image *
 begin_image(struct process *process, const struct introduction *introduction,
             const struct image *forked_from)
@@ -114,6 +121,7 @@ begin_image(struct process *process, const struct introduction *introduction,
     const struct image_listener listener = {
         .collected = on_collected,
         .spawned = on_spawned,
+        .mapped = on_mapped,
         .context = process,
     };
     return image_create(introduction, forked_from, process->world->catalogue,

@@ -100,6 +100,7 @@ roster_create(struct loop *loop, struct survey *survey,
         .marked = marked,
         .context = roster,
     };
+    roster->world.naming = naming_create(roster->world.catalogue);
     budget_start(&roster->world.budget, now_us(roster));
     roster->world.own = membership_own_open();
     return roster;
@@ -115,6 +116,7 @@ roster_destroy(struct roster *roster)
     while (roster->n_expected != 0)
         forget_expected(roster, roster->n_expected - 1);
     membership_own_close(&roster->world.own);
+    naming_destroy(roster->world.naming);
     catalogue_destroy(roster->world.catalogue);
     free(roster->processes);
     free(roster->expected);
@@ -235,17 +237,19 @@ roster_write_lives(const struct roster *roster, const char *directory)
         process_write_lives(roster->processes[i], directory);
 }
 
-/*
- * All frames are known: what names are to be had for them goes to the recording
- * beside the rest of the catalogue (site_news_add_name).
- */
+/* All frames are known: what they are called goes to the recording. */
 static void
 name_frames(struct roster *roster)
 {
     struct process_world *world = &roster->world;
+    if (catalogue_n_frames(world->catalogue) == 0)
+        return;
     struct site_news *news = site_news_take(world->catalogue, &world->known);
-    if (news != NULL)
-        recording_put_sites(world->recording, news);
+    if (news == NULL)
+        news = site_news_create();
+    const size_t n_lost = naming_say(world->naming, news);
+    recording_put_sites(world->recording, news);
+    recording_put_number(world->recording, "frames_not_named", (int64_t)n_lost);
 }
 
 void

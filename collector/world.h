@@ -10,6 +10,7 @@
 #include "collector/loop.h"
 #include "collector/membership.h"
 #include "collector/model/catalogue.h"
+#include "collector/naming.h"
 #include "collector/recording.h"
 #include "collector/site_news.h"
 #include "collector/survey.h"
@@ -21,6 +22,7 @@ struct process_world {
     struct recording *recording;
     struct catalogue *catalogue;   /* of all processes' sites */
     struct site_news_cursor known; /* of it, to the recording */
+    struct naming *naming;         /* of its frames */
     struct budget budget;
     struct membership_own own;
     /* A process spoke of a child that will introduce itself. */

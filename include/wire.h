@@ -41,7 +41,7 @@ enum {
     WIRE_MAX_BUFFERS = 4096,
     WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
     WIRE_BUILD_ID_BYTES = 20,
-    WIRE_MOST_FRAMES = 128,     /* of a stack */
+    WIRE_MOST_FRAMES = 256,     /* of a stack */
     WIRE_MOST_STACKS = 1 << 16, /* numbers are smaller */
     WIRE_STACK_SHIFT = 8,       /* of a stack's number in a BIRTH's detail */
 };

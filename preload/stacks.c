@@ -16,7 +16,7 @@
 enum {
     MOST_PROBES = 64,
     PATH_BYTES = 1024,
-    SCRATCH_AT = 1024, /* in the page of a buffer's head */
+    SCRATCH_AT = 512, /* in the page of a buffer's head */
     TOLD = 1,
 };
 

@@ -21,7 +21,7 @@
 #include "collector/model/livemap.h"
 
 enum {
-    SITES_MOST_FRAMES = 128, /* of a stack; more are cut off */
+    SITES_MOST_FRAMES = 256, /* of a stack; more are cut off */
     SITES_MOST_IMAGES = 1 << 14,
 };
 
