@@ -155,6 +155,44 @@ struct real_functions real = {
             memcpy(&(table).name, &symbol, sizeof(symbol)); \
     } while (0)
 
+static bool
+is_of_libc(const void *symbol)
+{
+    Dl_info its;
+    Dl_info libc;
+    return dladdr(symbol, &its) != 0 &&
+           dladdr(dlsym(RTLD_NEXT, "gnu_get_libc_version"), &libc) != 0 &&
+           its.dli_fbase == libc.dli_fbase;
+}
+
+/*
+ * The next definition that the program itself would be bound to. dlsym passes
+ * by libc_malloc_debug.so, whose versions are not default ones, so that
+ * MALLOC_CHECK_ would check nothing; dlvsym, by allocators that have none. So
+ * what dlsym finds counts, unless it is libc's, before which the other may be.
+ */
+static void *
+next_of_malloc(const char *name)
+{
+    static const char *const versions[] = {"GLIBC_2.2.5", "GLIBC_2.16"};
+    void *next = dlsym(RTLD_NEXT, name);
+    if (next == NULL || !is_of_libc(next))
+        return next;
+    for (size_t i = 0; i < countof(versions); i++) {
+        void *symbol = dlvsym(RTLD_NEXT, name, versions[i]);
+        if (symbol != NULL)
+            return symbol;
+    }
+    return next;
+}
+
+#define RESOLVE_MALLOC(table, name)                         \
+    do {                                                    \
+        void *symbol = next_of_malloc(#name);               \
+        if (symbol != NULL)                                 \
+            memcpy(&(table).name, &symbol, sizeof(symbol)); \
+    } while (0)
+
 /* glibc's own names, for the case that dlsym finds no next definition. */
 extern void *__libc_malloc(size_t) __attribute__((weak));
 extern void *__libc_calloc(size_t, size_t) __attribute__((weak));
@@ -192,12 +230,19 @@ real_resolve(void)
         return;
 
     static struct real_functions found; /* too large for a hook's frame */
+#define X(type, name, parameters, arguments) RESOLVE_MALLOC(found, name);
+    HOOKED_MALLOC(X)
+#undef X
 #define X(type, name, parameters, arguments) RESOLVE(found, name);
-    HOOKED_REAL(X)
+    HOOKED_MAP(X)
+    HOOKED_PROCESS(X)
+    HOOKED_THREAD(X)
+    HOOKED_LOADER(X)
 #undef X
 #define X(name, parameters, arguments) RESOLVE(found, name);
     HOOKED_VOID(X)
 #undef X
+    RESOLVE_MALLOC(found, free);
     RESOLVE(found, mremap);
     RESOLVE(found, clone);
     if (found.malloc == NULL || found.free == NULL)

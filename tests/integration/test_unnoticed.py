@@ -88,6 +88,25 @@ def test_output_and_status():
     return points
 
 
+def test_malloc_check():
+    """MALLOC_CHECK_ ends whom it ends in a bare run"""
+    debug = "libc_malloc_debug.so.0"
+    checking = chain.clean_environment(MALLOC_CHECK_="3", LD_PRELOAD=debug)
+    target = chain.chain.target("overrun")
+    expected = run(target, env=checking)
+    if expected.returncode == 0:
+        raise chain.Skip("%s checks nothing here" % debug)
+    same("status without it", run(target).returncode, 0)
+    for level in ((), ("--exact",)):
+        recording = os.path.join(chain.folder, "it.rec")
+        result = run(chain.chain.residue, "run", "-q", "-f", *level, "-o",
+                     recording, "--", target, env=checking)
+        same("status", result.returncode, 128 - expected.returncode)
+        # In other words: the first look at it is ours, for the block's size.
+        same("lines on standard error", len(result.stderr.splitlines()),
+             len(expected.stderr.splitlines()))
+
+
 def test_what_we_say_comes_last():
     """Our three lines come after the target's, on standard error alone"""
     result = run(chain.chain.residue, "run", "-o", "x.rec", "sh", "-c",
