@@ -24,6 +24,7 @@ MCHECK = "-mcheck"  # the only variant that is a program of its own
 DEBUG = "libc_malloc_debug.so.0"
 TUNABLES = "GLIBC_TUNABLES"
 UNSUPPORTED = 77
+PATIENCE = "30"  # times the driver's 20 s: one test has 10 million blocks
 REFUSED = 125  # residue run's own status
 
 # As glibc's Rules have them; a variant has none of a test's own environment.
@@ -220,7 +221,7 @@ class Glibc:
     def command(self, name):
         program, environment = split(name)
         path = os.path.join(self.programs, program)
-        environment = dict(environment, TIMEOUTFACTOR="6")
+        environment = dict(environment, TIMEOUTFACTOR=PATIENCE)
         words = [path]
         if name in TRACED:
             words = ["sh", "-c",
@@ -228,7 +229,7 @@ class Glibc:
                      '"${LD_PRELOAD:+$LD_PRELOAD:}%s" "$0" && '
                      'exec "$1" "$PWD/trace"' % DEBUG,
                      path, os.path.join(self.programs, "mtrace")]
-        return Command(words, seconds=400, **environment)
+        return Command(words, seconds=900, **environment)
 
     @staticmethod
     def outcome(ended):

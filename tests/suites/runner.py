@@ -3,13 +3,14 @@
 The ways are `bare`, and under the preload `watch` (residue run) and `exact`
 (residue run --exact). The command, a fresh folder and the environment are the
 same in each of them, and the user is never root, to whom no file is read-only:
-root's tests are those of nobody. What a way found is appended to one file, a line a test:
+root's tests are those of nobody. What a way found is appended to one file, a
+line a test:
 
     NAME <tab> OUTCOME <tab> BIRTHS
 
 so that a run that was ended goes on where it was. BIRTHS is what the recording
-has of the test's allocations; under a way of ours none at all means that the
-preload was not there, and the outcome says so (`unrecorded`).
+has of the test's allocations. Where it has no process the preload was not
+there, and the outcome says so (`unrecorded`).
 """
 import os
 import shutil
@@ -107,18 +108,18 @@ def run_bounded(words, folder, environment, seconds):
         return Ended(status, output.read().decode("utf-8", "replace"))
 
 
-def births_in(recording):
-    """Of all processes; 0 too where there is no recording."""
+def read_recording(path):
+    """(processes, births of all of them); zeros where there is no recording."""
     try:
-        connection = sqlite3.connect("file:%s?mode=ro" % recording, uri=True)
+        connection = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
         try:
-            row = connection.execute(
-                "SELECT sum(births) FROM process").fetchone()
+            processes, births = connection.execute(
+                "SELECT count(*), sum(births) FROM process").fetchone()
         finally:
             connection.close()
     except sqlite3.Error:
-        return 0
-    return row[0] or 0
+        return 0, 0
+    return processes, births or 0
 
 
 def as_somebody(words):
@@ -172,11 +173,11 @@ class Runner:
             ended = run_bounded(
                 as_somebody(self.words(way, command.words, recording)), own,
                 environment, command.seconds)
-            births = 0 if way == "bare" else births_in(recording)
+            processes, births = read_recording(recording)
         if ended.status is None:
             return "timeout", births, ended.output
         outcome = suite.outcome(ended)
-        if way != "bare" and births == 0 and outcome != "refused":
+        if way != "bare" and processes == 0 and outcome != "refused":
             outcome += " unrecorded"
         return outcome, births, ended.output
 
