@@ -20,7 +20,7 @@ PROFILER_KIB = 2048 + 64  # one thread
 class Results(object):
     def __init__(self, size):
         self.size = size
-        self.loop_goal = EXACT_LOOP if size.is_exact else LOOP
+        self.loop_goal = LOOP if size.is_watch else EXACT_LOOP
         self.counts = {}  # (name, way): instructions
         self.rounds = {}  # name: [{way: Cost}, ...]
         self.starts = {}  # name: [(bare ms, under residue run ms), ...]
@@ -83,8 +83,8 @@ class Results(object):
                       self.of_ours(name, lambda cost: cost.lost_events, max)]
 
     def print_figures(self):
-        title = "Watch level: ours over the null interposer and over the " \
-                "bare program"
+        title = "Level %s: ours over the null interposer and over the " \
+                "bare program" % self.size.level
         if self.rounds:
             title += "\nCPU: medians of %d interleaved rounds with 95 %% " \
                      "intervals, runs of %.1f s and more%s" % (
@@ -177,7 +177,7 @@ class Results(object):
     def instruction_goals(self):
         of_workloads = {name: self.instructions(name) for name in WORKLOADS
                         if (name, "ours") in self.counts}
-        if of_workloads and not self.size.is_exact:
+        if of_workloads and self.size.is_watch:
             worst = max(of_workloads, key=of_workloads.get)
             yield (of_workloads[worst] <= WORST_INSTRUCTIONS,
                    "instructions within %.2f of the null interposer's: %.4f at "
@@ -197,7 +197,7 @@ class Results(object):
                  if name in ratios and ratios[name].low is not None
                  and ratios[name].low > WORST_CPU]
         if any(name in ratios for name in WORKLOADS) and \
-                not self.size.is_exact:
+                self.size.is_watch:
             yield (not above, "CPU does not contradict: no interval lies above "
                    "%.2f%s" % (WORST_CPU,
                                "".join(", but of " + name for name in above)))
@@ -225,6 +225,6 @@ class Results(object):
         goals = [*self.instruction_goals(), *self.cpu_goals(),
                  *self.other_goals()]
         if goals:
-            print("\nGoals at watch level")
+            print("\nGoals at level %s" % self.size.level)
         for is_met, text in goals:
             print("  %-6s  %s" % ("met" if is_met else "MISSED", text))

@@ -20,6 +20,13 @@ import time
 
 WAYS = ("bare", "null", "ours")
 
+# What residued is told, beside that it is waited for.
+LEVELS = {
+    "watch": [],
+    "exact": ["--exact", "--on-full=wait"],
+    "stacks": ["--native-stacks", "--on-full=wait"],
+}
+
 
 class Failure(Exception):
     """Something could not be measured."""
@@ -63,9 +70,9 @@ def output_of(arguments, environment=None):
 class Rig(object):
     """One build, and a directory for what the runs leave behind."""
 
-    def __init__(self, build, is_exact=False):
+    def __init__(self, build, level="watch"):
         self.build = build
-        self.level = ["--exact", "--on-full=wait"] if is_exact else []
+        self.level = LEVELS[level]
         self.residue = os.path.join(build, "report", "residue")
         self.residued = os.path.join(build, "collector", "residued")
         self.loop = os.path.join(build, "tests", "bench", "loop")

@@ -260,7 +260,7 @@ Test(sites, names_of_strangers_keep_to_their_line)
     name[sizeof(name) - 1] = file[sizeof(file) - 1] = '\0';
     put_last(&use, 1);
     put_name(1, 0, name, file, INT64_MAX);
-    for (size_t i = 0; i + 1 < sizeof(name); i += 2)
+    for (size_t i = 0; i + 2 < sizeof(name); i += 2)
         memcpy(name + i, "\303\244", 2);
     put_name(2, 0, name, "a.c", 1);
     char *text = said("end", false);
