@@ -13,8 +13,10 @@ clock_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Anonymous memory of this size is worth a call of its own. */
-enum { APART_BYTES = 1024 * 1024 };
+enum {
+    APART_BYTES = 1024 * 1024, /* of anonymous memory are worth a call */
+    MOST_LOOKS = 4,            /* at a target that maps while it is looked at */
+};
 
 static bool
 is_worth_a_call(const struct map *map)
@@ -55,15 +57,45 @@ scan(struct memory *memory, const struct maps *maps, struct memory_runs *runs)
     return true;
 }
 
+/* Whether all pages lie in mappings: none has come or grown since the list. */
+static bool
+is_listed(const struct maps *maps, const struct memory_runs *runs)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < runs->n_runs; i++) {
+        uint64_t start = runs->runs[i].start;
+        while (at < maps->n_maps && maps->maps[at].end <= start)
+            at++;
+        for (size_t k = at; start < runs->runs[i].end; k++) {
+            if (k == maps->n_maps || maps->maps[k].start > start)
+                return false;
+            start = maps->maps[k].end;
+        }
+    }
+    return true;
+}
+
+static void
+look(struct view *view, struct memory *memory)
+{
+    maps_finish(&view->maps);
+    memory_runs_finish(&view->runs);
+    view->seen_ns = clock_ns(CLOCK_MONOTONIC);
+    view->maps = maps_parse(memory_maps_text(memory));
+    if (view->maps.n_maps == 0 || !scan(memory, &view->maps, &view->runs))
+        memory_runs_finish(&view->runs);
+}
+
 struct view *
 view_take(struct memory *memory)
 {
     struct view *view = xcalloc(1, sizeof(*view));
     const uint64_t cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    view->seen_ns = clock_ns(CLOCK_MONOTONIC);
-    view->maps = maps_parse(memory_maps_text(memory));
-    if (view->maps.n_maps == 0 || !scan(memory, &view->maps, &view->runs))
-        memory_runs_finish(&view->runs);
+    for (unsigned n = 0; n < MOST_LOOKS; n++) {
+        look(view, memory);
+        if (is_listed(&view->maps, &view->runs))
+            break;
+    }
     view->hugetlb = hugetlb_find(memory, &view->maps, &view->runs);
     view->hugetlb_bytes = hugetlb_leave_out(&view->hugetlb, &view->runs);
     view->cpu_us = (clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns) / 1000;

@@ -162,7 +162,23 @@ memory_scan(struct memory *memory, uint64_t start, uint64_t end,
                 scan_page(region, page, runs);
         }
     }
+    if (memory->on_scan != NULL)
+        memory->on_scan(memory);
     return true;
+}
+
+bool
+memory_tells_huge(const struct memory *memory)
+{
+    (void)memory;
+    return true;
+}
+
+char *
+memory_smaps_text(struct memory *memory)
+{
+    (void)memory;
+    return NULL;
 }
 
 bool

@@ -30,6 +30,8 @@ struct memory {
     unsigned n_scans;
     unsigned n_bad_reads; /* of pages that are not resident */
     const char *maps;     /* as the kernel would list them; NULL: not at all */
+    /* Called behind each scan, if set. */
+    void (*on_scan)(struct memory *memory);
     /* Called before each read, if set. */
     void (*on_read)(struct memory *memory, uint64_t addr, size_t n_bytes);
     void *context;
