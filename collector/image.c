@@ -346,20 +346,24 @@ image_drain(struct image *image, uint64_t now_us)
     image->is_open = source_drain(image->source, &handler);
     if (image->turns == NULL)
         return;
-    if (source_is_dry(image->source))
+    if (source_is_passed(image->source))
         turns_pass(image->turns);
     if (!image->is_open)
         turns_finish(image->turns);
 }
 
-/* To the end of what there is: once for that, and once for what it follows. */
+/*
+ * To the end of what there is: a pass that has begun before, one for what there
+ * is, and one for what that follows.
+ */
 void
 image_settle(struct image *image, uint64_t now_us)
 {
-    unsigned n_dry = 0;
-    for (unsigned i = 0; i < MOST_DRAINS && n_dry < 2 && image->is_open; i++) {
+    unsigned n_passes = 0;
+    for (unsigned i = 0; i < MOST_DRAINS && n_passes < 3 && image->is_open;
+         i++) {
         image_drain(image, now_us);
-        n_dry += source_is_dry(image->source);
+        n_passes += source_is_passed(image->source);
     }
 }
 

@@ -34,6 +34,8 @@ struct reader {
     uint64_t n_events; /* handed over or lost, as the buffer counts them */
     uint64_t lost_events;
     uint64_t lost_batches;
+    uint64_t due;   /* the batch that was being filled as the pass began */
+    bool is_behind; /* it was not read to where it was then */
     struct wire_buffer_head head; /* as the last drain saw it */
 };
 
@@ -46,7 +48,7 @@ struct source {
     size_t n_readers;
     bool is_sound;
     bool has_begun;
-    bool is_dry;
+    bool is_passed;
     uint32_t buffer; /* that is handed over */
 };
 
@@ -132,9 +134,9 @@ source_buffer(const struct source *source)
 }
 
 bool
-source_is_dry(const struct source *source)
+source_is_passed(const struct source *source)
 {
-    return source->is_dry;
+    return source->is_passed;
 }
 
 bool
@@ -295,32 +297,34 @@ keep_settled(char *bytes, const char *again)
     memset(bytes + n, 0, WIRE_BATCH_BYTES - n);
 }
 
-/* What the buffer holds that did not come by the pipe, or not yet. */
-static void
+/*
+ * What the buffer holds that did not come by the pipe, or not yet. False: some
+ * of it may come by the pipe, before the rest.
+ */
+static bool
 drain_buffer(struct source *source, uint32_t buffer,
              const struct decode_handler *handler)
 {
     struct wire_buffer_head head;
     char bytes[WIRE_BATCH_BYTES];
     if (!read_head(source, buffer, &head))
-        return;
+        return true;
     reader_of(source, buffer)->head = head;
     if (head.sequence == 0)
-        return;
+        return true;
     if (head.sequence > WIRE_MAX_SEQUENCE) {
         source->is_sound = false;
-        return;
+        return true;
     }
-    if (!read_closed(source, buffer, head.sequence, true, handler)) {
-        source->is_dry = false;
-        return;
-    }
+    if (!read_closed(source, buffer, head.sequence, true, handler))
+        return false;
     char again[WIRE_BATCH_BYTES];
     if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes) &&
         copy_batch(source, buffer, head.sequence, again)) {
         keep_settled(bytes, again);
         read_batch(source, bytes, false, handler);
     }
+    return true;
 }
 
 /* One that was not sent, the pipe being full, is still in the memory. */
@@ -363,6 +367,44 @@ drain_pipe(struct source *source, const struct decode_handler *handler)
     return source->is_sound ? DRAINED_IN_PART : DRAINED_TO_END;
 }
 
+/* ---- passes ------------------------------------------------------------ */
+
+/* From now on all that is written up to now is to be read. */
+static void
+begin_pass(struct source *source)
+{
+    for (uint32_t i = 0; i < n_buffers(source); i++) {
+        struct wire_buffer_head head;
+        struct reader *reader = reader_of(source, i);
+        reader->due = read_head(source, i, &head) ? head.sequence : 0;
+        reader->is_behind = reader->due != 0;
+    }
+}
+
+/*
+ * Whether all of it has been. A writer that never lets the pipe run dry is read
+ * beyond where it was, and what others have in the memory meanwhile is read
+ * there.
+ */
+static bool
+has_passed(struct source *source, bool is_dry,
+           const struct decode_handler *handler)
+{
+    bool has_passed = true;
+    for (uint32_t i = 0; i < n_buffers(source) && source->is_sound; i++) {
+        struct reader *reader = reader_of(source, i);
+        reader->is_behind =
+            reader->is_behind && reader->sequence <= reader->due;
+        if (is_dry || reader->is_behind) {
+            const bool is_read = drain_buffer(source, i, handler);
+            reader = reader_of(source, i);
+            reader->is_behind = reader->is_behind && !is_read;
+        }
+        has_passed = has_passed && !reader->is_behind;
+    }
+    return has_passed;
+}
+
 bool
 source_drain(struct source *source, const struct decode_handler *handler)
 {
@@ -370,12 +412,10 @@ source_drain(struct source *source, const struct decode_handler *handler)
         drain_buffer(source, 0, handler); /* from before there were others */
     source->has_begun = true;
     const enum drained drained = drain_pipe(source, handler);
-    source->is_dry = drained != DRAINED_IN_PART;
-    if (drained == DRAINED_IN_PART)
-        return true; /* what the memory shows comes after the rest */
-    for (uint32_t i = 0; i < n_buffers(source) && source->is_sound; i++)
-        drain_buffer(source, i, handler);
-    return drained == DRAINED_FOR_NOW && source->is_sound;
+    source->is_passed = has_passed(source, drained != DRAINED_IN_PART, handler);
+    if (source->is_passed)
+        begin_pass(source);
+    return drained != DRAINED_TO_END && source->is_sound;
 }
 
 void

@@ -44,8 +44,11 @@ bool source_drain(struct source *source, const struct decode_handler *handler);
 /* While it hands over: the buffer that the record is from. */
 uint32_t source_buffer(const struct source *source);
 
-/* Whether the last drain came to the end of all that there was. */
-bool source_is_dry(const struct source *source);
+/*
+ * Whether with the last drain a pass came to its end: all that had been written
+ * to any buffer when it began is read. The next one has begun.
+ */
+bool source_is_passed(const struct source *source);
 bool source_is_sound(const struct source *source);
 
 /* As the last drain saw them. */

@@ -233,6 +233,38 @@ Test(source, a_writer_that_is_faster_loses_nothing)
 
 /* ---- loss -------------------------------------------------------------- */
 
+static bool is_enough;
+
+/* More than one drain takes: the pipe is never found empty. */
+static void *
+write_without_end(void *context)
+{
+    struct stream *writing = context;
+    for (unsigned i = 0; !__atomic_load_n(&is_enough, __ATOMIC_RELAXED); i++) {
+        stream_put(writing, 1, i % 1000);
+        stream_close_batch(writing, 1, true);
+    }
+    return NULL;
+}
+
+Test(source, a_pipe_that_is_never_empty_keeps_no_pass_from_its_end)
+{
+    pthread_t writer;
+    unsigned n_passes = 0;
+    fcntl(stream.pipe_write, F_SETFL, 0); /* it waits for room */
+    stream_put(&stream, 2, MOST_HEARD - 1);
+    pthread_create(&writer, NULL, write_without_end, &stream);
+    for (unsigned i = 0; i < 200 && n_passes < 3; i++) {
+        drain();
+        n_passes += source_is_passed(source);
+    }
+    __atomic_store_n(&is_enough, true, __ATOMIC_RELAXED);
+    while (pthread_tryjoin_np(writer, NULL) != 0)
+        drain();
+    check_eq(n_passes, 3);
+    check_eq(heard[MOST_HEARD - 1], 1); /* of who writes no more */
+}
+
 Test(source, a_gap_is_counted_to_the_event)
 {
     /* 40 batches of 3 events, none sent: the ring keeps the last 14 whole
