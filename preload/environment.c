@@ -122,6 +122,14 @@ make_copy(struct environment *result, size_t n_bytes)
     return left.start;
 }
 
+void
+environment_leave(void)
+{
+    if (left.start != NULL)
+        raw_unmap(left.start, left.n_bytes);
+    left.start = NULL;
+}
+
 static size_t
 count_variables(char *const *variables)
 {

@@ -53,4 +53,7 @@ void environment_release(struct environment *environment);
  */
 const char *environment_find(const char *file, char *path, size_t n_bytes);
 
+/* A thread ends: what a child of its vfork has left goes with it. */
+void environment_leave(void);
+
 #endif

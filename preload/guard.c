@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "preload/batch.h"
+#include "preload/environment.h"
 #include "preload/process.h"
 #include "preload/raw.h"
 #include "preload/real.h"
@@ -68,6 +69,7 @@ static void
 leave_for_good(void *value)
 {
     (void)value;
+    environment_leave();
     self.is_ready = false;
     self.is_leaving = true;
     self.counters = NULL;
@@ -91,6 +93,8 @@ move_in(void)
         pthread_setspecific(guard.key, &self);
     if (pthread_self() != guard.main_thread) /* its stack has a name */
         record_thread(&self, (uint64_t)pthread_self());
+    if (raw_gettid() != raw_getpid()) /* glibc may have made it by itself */
+        process_note_thread();
 }
 
 /*
@@ -256,6 +260,12 @@ guard_take_turn(struct thread *thread)
 void
 guard_before_thread(void)
 {
+    /* A child's introduction says that it has one thread. */
+    if (process_birth() != PROCESS_KNOWN) {
+        struct thread *thread = guard_enter(0);
+        if (thread != NULL)
+            guard_leave(thread);
+    }
     if (process_is_threaded())
         return;
     process_note_thread();

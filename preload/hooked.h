@@ -73,16 +73,18 @@
     X(quick_exit, (int status), (status)) \
     X(Py_Finalize, (void), ())
 
-#define HOOKED_THREAD(X)                                                    \
-    X(int, pthread_create,                                                  \
-      (pthread_t * thread, const pthread_attr_t *attributes,                \
-       void *(*start)(void *), void *argument),                             \
-      (thread, attributes, start, argument))                                \
-    X(int, pthread_setschedparam,                                           \
-      (pthread_t thread, int policy, const struct sched_param *parameters), \
-      (thread, policy, parameters))                                         \
-    X(int, sched_setscheduler,                                              \
-      (pid_t pid, int policy, const struct sched_param *parameters),        \
+#define HOOKED_THREAD(X)                                                       \
+    X(int, thrd_create, (thrd_t * thread, thrd_start_t start, void *argument), \
+      (thread, start, argument))                                               \
+    X(int, pthread_create,                                                     \
+      (pthread_t * thread, const pthread_attr_t *attributes,                   \
+       void *(*start)(void *), void *argument),                                \
+      (thread, attributes, start, argument))                                   \
+    X(int, pthread_setschedparam,                                              \
+      (pthread_t thread, int policy, const struct sched_param *parameters),    \
+      (thread, policy, parameters))                                            \
+    X(int, sched_setscheduler,                                                 \
+      (pid_t pid, int policy, const struct sched_param *parameters),           \
       (pid, policy, parameters))
 
 #define HOOKED_LOADER(X) X(int, dlclose, (void *handle), (handle))

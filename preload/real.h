@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <threads.h>
 
 #include "include/attrs.h"
 #include "preload/hooked.h"

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <threads.h>
 
 #include "preload/guard.h"
 #include "preload/process.h"
@@ -63,6 +64,16 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     }
     guard_before_thread();
     return real.pthread_create(thread, attributes, start, argument);
+}
+
+/* C11's calls pthread_create inside of glibc, where no hook is met. */
+EXPORT int
+thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
+{
+    real_resolve();
+    unwind_note_stack(stack_bytes(NULL));
+    guard_before_thread();
+    return real.thrd_create(thread, start, argument);
 }
 
 EXPORT int

@@ -184,6 +184,10 @@ def test_threads():
         ("64 KiB stacks", target("crowd", "30", "65536"), 1, {}),
         ("the smallest stacks", target("crowd", "30", "16384"), 1, {}),
         ("1,000 threads at once", target("crowd", "1000", "65536"), 1, {}),
+        ("C11's threads", target("unnoted", "c11"), 1, {}),
+        ("a child's first thread", target("unnoted", "child"), 2, {}),
+        ("the same of a parent that had one", target("unnoted", "heir"), 2,
+         {}),
     ])
 
 
