@@ -151,8 +151,8 @@ send_hello(int fd, const struct wire_hello *hello,
            0;
 }
 
-/* Waits until fd has one of the events; false: it has not, within wait_ms. */
-static bool
+/* Waits for one of the events: 1, 0 for none within wait_ms, or -errno. */
+static long
 wait_for(int fd, short events, long wait_ms)
 {
     struct pollfd poll = {.fd = fd, .events = events};
@@ -166,14 +166,14 @@ wait_for(int fd, short events, long wait_ms)
         n = raw_call6(SYS_ppoll, (long)(uintptr_t)&poll, 1,
                       (long)(uintptr_t)&left, 0, KERNEL_SIGSET_BYTES, 0);
     } while (n == -EINTR);
-    return n == 1 && (poll.revents & events) != 0;
+    return n == 1 && (poll.revents & events) == 0 ? 0 : n;
 }
 
 static bool
 receive_welcome(int fd, int wait_ms, enum wire_level *level)
 {
     struct wire_welcome welcome;
-    if (!wait_for(fd, POLLIN, wait_ms) ||
+    if (wait_for(fd, POLLIN, wait_ms) != 1 ||
         raw_read(fd, &welcome, sizeof(welcome)) != sizeof(welcome))
         return false;
     if (welcome.magic != WIRE_MAGIC || welcome.version != WIRE_VERSION ||
@@ -339,8 +339,11 @@ wait_for_room(int fd, uint64_t *until_ns)
     if (atomic_load(&sink.is_stuck))
         return false;
     const long left_ms = (long)((*until_ns - at_ns) / MS_NS) + 1;
-    wait_for(fd, POLLOUT, left_ms < SLICE_MS ? left_ms : SLICE_MS);
-    return true;
+    const long n =
+        wait_for(fd, POLLOUT, left_ms < SLICE_MS ? left_ms : SLICE_MS);
+    if (n < 0) /* a sandbox forbids it */
+        atomic_store(&sink.is_stuck, true);
+    return n >= 0;
 }
 
 /*
