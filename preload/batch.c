@@ -66,9 +66,12 @@ send_closed(struct wire_buffer_head *head)
 {
     const uint64_t first = head->sent + 1;
     head->sent = head->sequence;
-    if (sink_write(batch_at(head, first), head->sequence - first + 1,
-                   process_may_wait()) == SINK_GONE)
+    const enum sink_result result = sink_write(
+        batch_at(head, first), head->sequence - first + 1, process_may_wait());
+    if (result == SINK_GONE)
         process_fall_silent();
+    else if (result == SINK_FULL) /* it may be overwritten before it is read */
+        process_tell_again();
 }
 
 void

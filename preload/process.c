@@ -14,7 +14,9 @@
 
 enum {
     PAGE_BYTES = 4096,
-    WELCOME_WAIT_MS = 100,
+    /* Of a collector that took the hello, but is too busy to answer. */
+    WELCOME_WAIT_MS = 1000,
+    TELL_AGAIN_NS = 1000000000,
     POLICY_DEADLINE = 6, /* glibc has no name for it (linux/sched.h) */
 };
 
@@ -31,6 +33,7 @@ static_assert(PROCESS_UNKNOWN == 0, "what a wiped page says");
 
 _Atomic int process_current_mode = PROCESS_EARLY;
 _Atomic int process_current_level = WIRE_LEVEL_WATCH;
+_Atomic uint8_t process_telling = 1;
 
 static struct {
     struct birthmark *birthmark;
@@ -39,6 +42,7 @@ static struct {
     char command[WIRE_TEXT_BYTES];
     struct wire_counters base[WIRE_N_CALLERS]; /* inherited by this process */
     _Atomic uint64_t stamp;
+    _Atomic uint64_t told_again_ns;
     _Atomic bool is_realtime;
     _Atomic bool is_threaded;
     int pid;
@@ -80,6 +84,19 @@ void
 process_note_thread(void)
 {
     atomic_store(&process.is_threaded, true);
+}
+
+void
+process_tell_again(void)
+{
+    const uint64_t at_ns = process_now_ns();
+    uint64_t last_ns = atomic_load(&process.told_again_ns);
+    if (at_ns - last_ns < TELL_AGAIN_NS ||
+        !atomic_compare_exchange_strong(&process.told_again_ns, &last_ns,
+                                        at_ns))
+        return;
+    const uint8_t telling = atomic_load(&process_telling);
+    atomic_store(&process_telling, telling == UINT8_MAX ? 1 : telling + 1);
 }
 
 bool

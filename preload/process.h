@@ -96,6 +96,13 @@ bool process_is_ours(void);
 void process_note_policy(int policy);
 bool process_may_wait(void);
 
+/*
+ * What was told once may be lost: whoever tells things once compares this with
+ * what it was when he did. Never 0; another one at most once a second.
+ */
+extern HIDDEN _Atomic uint8_t process_telling;
+void process_tell_again(void);
+
 /* The next order token. */
 uint64_t process_next_stamp(void);
 

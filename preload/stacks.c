@@ -1,7 +1,8 @@
 /*
- * A table of hashes, by which a stack's number is its place. A hash has its
- * lowest bit set once the stack was told: who finds it unset tells it as well,
- * so that a fork in between leaves no child without.
+ * A table of hashes, by which a stack's number is its place, and when each was
+ * told last (process_telling): who finds that it was not, or not since
+ * something was lost, tells it as well, so that neither a fork in between nor a
+ * full pipe leaves anybody without.
  */
 #include "preload/stacks.h"
 
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "preload/process.h"
 #include "preload/record.h"
 #include "preload/unwind/images.h"
 #include "preload/unwind/unwind.h"
@@ -17,10 +19,10 @@ enum {
     MOST_PROBES = 64,
     PATH_BYTES = 1024,
     SCRATCH_AT = 512, /* in the page of a buffer's head */
-    TOLD = 1,
 };
 
 static _Atomic uint64_t table[WIRE_MOST_STACKS];
+static _Atomic uint8_t told_at[WIRE_MOST_STACKS];
 
 /* Records are put together where there is room: not on the target's stack. */
 struct scratch {
@@ -57,7 +59,7 @@ take_frames(uint64_t *frames, uintptr_t caller)
     return n;
 }
 
-/* Never 0, and without TOLD. */
+/* Never 0. */
 static uint64_t
 hash_of(const uint64_t *frames, size_t n)
 {
@@ -67,7 +69,7 @@ hash_of(const uint64_t *frames, size_t n)
         hash = (hash ^ frames[i]) * factor;
         hash ^= hash >> 32;
     }
-    return (hash | 2) & ~(uint64_t)TOLD;
+    return hash == 0 ? 1 : hash;
 }
 
 /* The stack's place, which is the caller's from now on; 0: there is none. */
@@ -81,7 +83,7 @@ place_of(uint64_t hash)
             continue;
         if (there == 0)
             atomic_compare_exchange_strong(&table[at], &there, hash);
-        if (there == 0 || (there & ~(uint64_t)TOLD) == hash)
+        if (there == 0 || there == hash)
             return at;
     }
     return 0;
@@ -105,12 +107,13 @@ tell_image(struct thread *thread, const struct image *image)
 }
 
 static void
-tell(struct thread *thread, uint32_t number, size_t n_frames)
+tell(struct thread *thread, uint32_t number, size_t n_frames, uint8_t telling)
 {
     struct wire_stack *stack = stack_of(thread);
     for (size_t i = 0; i < n_frames; i++) {
         struct image *image = images_find(stack->frames[i] - 1);
-        if (image != NULL && !atomic_exchange(&image->is_told, true))
+        if (image != NULL &&
+            atomic_exchange(&image->told_at, telling) != telling)
             tell_image(thread, image);
     }
     record_frames(thread, stack, number, n_frames);
@@ -123,9 +126,10 @@ stacks_number(struct thread *thread, uintptr_t caller)
     const size_t n = take_frames(frames, caller);
     const uint64_t hash = hash_of(frames, n);
     const uint32_t number = place_of(hash);
-    if (number == 0 || atomic_load(&table[number]) == (hash | TOLD))
+    const uint8_t telling = atomic_load(&process_telling);
+    if (number == 0 || atomic_load(&told_at[number]) == telling)
         return number;
-    tell(thread, number, n);
-    atomic_store(&table[number], hash | TOLD);
+    tell(thread, number, n, telling);
+    atomic_store(&told_at[number], telling);
     return number;
 }

@@ -15,7 +15,12 @@
 
 enum { MOST_IMAGES = 2048, MOST_HEADERS = 64 };
 
-enum state { BEING_FILLED, HERE, GONE };
+enum state {
+    BEING_FILLED,
+    HERE,
+    GONE,       /* or not: nobody has asked since one went */
+    SUPERSEDED, /* another has come to its addresses */
+};
 
 /* glibc's struct dl_find_object (dlfcn.h, 2.35), which older headers lack. */
 struct found {
@@ -131,18 +136,20 @@ overlap(const struct image *one, const struct image *other)
 static void
 show(struct image *image)
 {
-    bool has_followed = false;
+    bool has_followed = atomic_load(&image->state) == SUPERSEDED;
     for (uint32_t i = 0; i < n_images(); i++) {
         struct image *other = &images.items[i];
-        if (other == image || atomic_load(&other->state) == BEING_FILLED ||
+        const int state = atomic_load(&other->state);
+        if (other == image || (state != HERE && state != GONE) ||
             !overlap(other, image))
             continue;
-        atomic_store(&other->state, GONE);
+        atomic_store(&other->state, SUPERSEDED);
         has_followed = true;
     }
-    if (has_followed)
+    if (has_followed) {
         atomic_fetch_add(&images.epoch, 1);
-    atomic_store(&image->is_told, false);
+        atomic_store(&image->told_at, 0);
+    }
     atomic_store(&image->state, HERE);
 }
 
@@ -156,7 +163,7 @@ keep(const struct image *fresh)
         if (state == BEING_FILLED || !is_same(image, fresh))
             continue;
         image->path = fresh->path;
-        if (state == GONE)
+        if (state != HERE)
             show(image);
         return image;
     }

@@ -22,8 +22,8 @@ struct image {
     const char *path; /* the loader's; "": the program itself */
     uint8_t build_id[WIRE_BUILD_ID_BYTES];
     uint8_t build_id_bytes;
-    _Atomic int state;    /* images.c's */
-    _Atomic bool is_told; /* the caller's; false again once it was gone */
+    _Atomic int state;       /* images.c's */
+    _Atomic uint8_t told_at; /* the caller's; 0 again once it was gone */
 };
 
 /* Constructor, once. */

@@ -38,7 +38,8 @@ extern const char _end[] __attribute__((visibility("hidden")));
 
 static struct {
     _Atomic uint64_t known[KNOWN];
-    uintptr_t main_end;         /* of the main thread's stack; 0: not known */
+    uintptr_t main_control_block; /* it is at no stack's end */
+    uintptr_t main_end;           /* of the main thread's stack; 0: not known */
     _Atomic uint32_t epoch;     /* of the images, when rules were found last */
     _Atomic size_t least_stack; /* of those that threads were given */
 } unwind = {.least_stack = SIZE_MAX};
@@ -57,6 +58,7 @@ unwind_init(void)
 {
     void *const *end = dlsym(RTLD_DEFAULT, "__libc_stack_end");
     unwind.main_end = end == NULL ? 0 : (uintptr_t)*end;
+    unwind.main_control_block = (uintptr_t)pthread_self();
     images_init();
 }
 
@@ -247,7 +249,8 @@ stack_end(uintptr_t sp)
         atomic_load_explicit(&unwind.least_stack, memory_order_relaxed);
     if (sp < unwind.main_end && unwind.main_end - sp < MAIN_STACK_BYTES)
         return unwind.main_end;
-    if (least != SIZE_MAX && least > ABOVE_BYTES && sp < control_block &&
+    if (control_block != unwind.main_control_block && least != SIZE_MAX &&
+        least > ABOVE_BYTES && sp < control_block &&
         control_block - sp < least - ABOVE_BYTES)
         return control_block;
     return 0;
@@ -276,7 +279,8 @@ unwind_here(uint64_t *frames, size_t most, bool *is_whole)
             continue;
         if (n == most)
             break;
-        frames[n++] = cursor.pc;
+        /* Whoever reads it takes 1 off, to be in the call. */
+        frames[n++] = cursor.pc + cursor.is_exact;
     }
     *is_whole = outcome == STEP_OUTERMOST;
     return n;

@@ -145,6 +145,25 @@ Test(stacks, its_frames_are_return_addresses_and_their_images_come_first)
     }
 }
 
+Test(stacks, what_may_be_lost_is_told_again)
+{
+    size_t at[20];
+    size_t n_images = 0;
+    size_t n_stacks = 0; /* a compiler may make two places of the one */
+    for (volatile size_t i = 0; i < 4; i++) {
+        in_bsearch(100);
+        if (i != 1)
+            continue;
+        n_images = find_all(told_in(self.buffer), WIRE_KIND_MODULE, at);
+        n_stacks = find_all(told_in(self.buffer), WIRE_KIND_STACK, at);
+        process_tell_again();
+    }
+    const struct told *told = told_in(self.buffer);
+    check_eq(find_all(told, WIRE_KIND_STACK, at), n_stacks + 1);
+    check_eq(find_all(told, WIRE_KIND_MODULE, at), 2 * n_images);
+    check_eq(find_all(told, WIRE_KIND_BLOCK, at), 4);
+}
+
 Test(stacks, a_large_block_names_its_stack_too)
 {
     size_t at[20];
