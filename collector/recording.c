@@ -1,11 +1,12 @@
 /*
  * Two halves: a queue of operations that the loop appends to, and a thread that
  * takes all of them at once and writes them in one transaction. A transaction
- * that fails (a full disk) is rolled back and told by an event; the next one
- * goes on.
+ * that fails (a full disk) is rolled back, said once, and told by an event when
+ * there is room again; the next one goes on.
  */
 #include "collector/recording.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -26,6 +27,7 @@
 enum {
     GATHER_NS = 100000000,      /* between two commits nobody waits for */
     CLOCK_PERIOD_US = 60000000, /* anchors of the clocks */
+    QUIET_US = 60000000,        /* between two words about a full disk */
     BUSY_MS = 2000,             /* a reader's short transaction */
     MOST_QUEUED = 100000,       /* then ticks are left out */
 };
@@ -84,11 +86,15 @@ struct recording {
     bool is_closing;
     struct operation *synced; /* newest first */
     int fd;
+    bool is_new; /* we made the file */
     /* The writing thread's alone. */
     sqlite3 *database;
     struct statements *statements;
     uint64_t next_clock_us;
     uint64_t n_failures;
+    uint64_t next_word_us; /* 0: nothing had to be said yet */
+    char why[128];         /* the last transaction failed */
+    bool is_full;          /* that is, for want of room */
 };
 
 static uint64_t
@@ -375,7 +381,23 @@ run(struct recording *recording, const char *sql)
            SQLITE_OK;
 }
 
-/* One transaction; false: none of it is in the file, and it was said why. */
+/* What is the matter, as SQLite has it: before anything else is tried. */
+static void
+note_why(struct recording *recording)
+{
+    recording->is_full = sqlite3_errcode(recording->database) == SQLITE_FULL;
+    snprintf(recording->why, sizeof(recording->why), "%s",
+             sqlite3_errmsg(recording->database));
+}
+
+static const char *
+cure(const struct recording *recording)
+{
+    return recording->is_full ? "make room there"
+                              : "is its disk in order, and ulimit -f none?";
+}
+
+/* One transaction; false: none of it is in the file, and it is noted why. */
 static bool
 write_all(struct recording *recording, const struct operation *operations)
 {
@@ -385,19 +407,33 @@ write_all(struct recording *recording, const struct operation *operations)
         is_written = apply(recording, operations);
     if (is_written && run(recording, "COMMIT"))
         return true;
-    warnx("a transaction was lost: %s", sqlite3_errmsg(recording->database));
+    note_why(recording);
     if (sqlite3_get_autocommit(recording->database) == 0)
         run(recording, "ROLLBACK");
     statements_forget(recording->statements);
     return false;
 }
 
+/* Each time would be ten times a second. */
 static void
-tell_failure(struct recording *recording, const char *why)
+say_failure(struct recording *recording)
+{
+    const uint64_t now_us = recording_now_us(recording);
+    if (now_us < recording->next_word_us)
+        return;
+    recording->next_word_us = now_us + QUIET_US;
+    warnx("%s: it cannot be written to (%s): what happens now is not "
+          "recorded; %s",
+          sqlite3_db_filename(recording->database, "main"), recording->why,
+          cure(recording));
+}
+
+static void
+tell_failure(struct recording *recording)
 {
     char text[256];
     snprintf(text, sizeof(text), "%" PRIu64 " transactions were lost: %s",
-             recording->n_failures, why);
+             recording->n_failures, recording->why);
     if (run(recording, "BEGIN IMMEDIATE")) {
         statements_event(recording->statements,
                          (int64_t)recording_now_us(recording),
@@ -480,10 +516,12 @@ work(void *context)
     struct recording *recording = context;
     struct operation *operations;
     while ((operations = wait_for_operations(recording)) != NULL) {
-        if (!write_all(recording, operations))
+        if (!write_all(recording, operations)) {
             recording->n_failures++;
-        else if (recording->n_failures != 0)
-            tell_failure(recording, "the file could not be written");
+            say_failure(recording);
+        } else if (recording->n_failures != 0) {
+            tell_failure(recording);
+        }
         give_back(recording, operations);
     }
     return NULL;
@@ -540,6 +578,35 @@ dispose(struct recording *recording)
     free(recording);
 }
 
+/* What was not there before goes again. */
+static void
+remove_new(const char *path)
+{
+    static const char *const endings[] = {"", "-journal", "-wal", "-shm"};
+    for (size_t i = 0; i < countof(endings); i++) {
+        char *name = xasprintf("%s%s", path, endings[i]);
+        unlink(name);
+        free(name);
+    }
+}
+
+/* Why it could not be opened; returns NULL. */
+static struct recording *
+give_up(struct recording *recording, const char *path, char *why,
+        size_t n_bytes)
+{
+    if (recording->is_full)
+        snprintf(why, n_bytes, "it cannot be written to (%s); %s",
+                 recording->why, cure(recording));
+    else
+        snprintf(why, n_bytes, "%s", recording->why);
+    const bool is_new = recording->is_new;
+    dispose(recording);
+    if (is_new)
+        remove_new(path);
+    return NULL;
+}
+
 struct recording *
 recording_open(const char *path, const char *socket, char *why, size_t n_bytes)
 {
@@ -548,6 +615,10 @@ recording_open(const char *path, const char *socket, char *why, size_t n_bytes)
     recording->last = &recording->first;
     recording->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
+    const int made = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    recording->is_new = made >= 0;
+    if (recording->is_new)
+        close(made);
     const mode_t mask = umask(077);
     const int result = sqlite3_open_v2(
         path, &recording->database,
@@ -557,9 +628,8 @@ recording_open(const char *path, const char *socket, char *why, size_t n_bytes)
     if (is_open)
         recording->statements = statements_create(recording->database);
     if (!is_open || recording->statements == NULL) {
-        snprintf(why, n_bytes, "%s", sqlite3_errmsg(recording->database));
-        dispose(recording);
-        return NULL;
+        note_why(recording);
+        return give_up(recording, path, why, n_bytes);
     }
     pthread_mutex_init(&recording->mutex, NULL);
     pthread_condattr_t clock;
@@ -567,13 +637,12 @@ recording_open(const char *path, const char *socket, char *why, size_t n_bytes)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&recording->filled, &clock);
     pthread_condattr_destroy(&clock);
-    if (!describe(recording, socket) ||
-        pthread_create(&recording->thread, NULL, work, recording) != 0) {
-        snprintf(why, n_bytes,
-                 "it cannot be written to, or no thread is to "
-                 "be had");
-        dispose(recording);
-        return NULL;
+    if (!describe(recording, socket))
+        return give_up(recording, path, why, n_bytes);
+    if (pthread_create(&recording->thread, NULL, work, recording) != 0) {
+        snprintf(recording->why, sizeof(recording->why),
+                 "no thread is to be had");
+        return give_up(recording, path, why, n_bytes);
     }
     return recording;
 }
@@ -596,6 +665,10 @@ recording_seal(struct recording *recording)
     const bool is_sealed = recording->n_failures == 0 &&
                            run(recording, "PRAGMA wal_checkpoint(TRUNCATE)") &&
                            run(recording, "PRAGMA journal_mode=DELETE");
+    if (!is_sealed && recording->n_failures == 0) {
+        note_why(recording);
+        say_failure(recording);
+    }
     while (recording_fetch(recording) != NULL)
         continue;
     pthread_cond_destroy(&recording->filled);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -64,6 +65,7 @@ struct run {
     struct target target;
     struct collector collector;
     bool is_sealed;  /* the collector said so */
+    bool has_failed; /* or that it could not; its log says why */
     unsigned n_live; /* processes that outlive CMD */
 };
 
@@ -247,6 +249,7 @@ end_collector(struct run *run, int wait_status)
     if (!control_ask(run->collector.control, &request, &reply))
         return; /* it was killed: what it committed is there */
     run->is_sealed = reply.status == CONTROL_OK;
+    run->has_failed = reply.status == CONTROL_FAILED;
     if (reply.status == CONTROL_STILL_LIVE)
         run->n_live = reply.count;
     else
@@ -287,7 +290,7 @@ say_incomplete(const struct run *run)
         say(run, "%u process%s on; the recording goes on until the end of %s",
             run->n_live, run->n_live == 1 ? " lives" : "es live",
             run->n_live == 1 ? "it" : "them");
-    else if (!run->is_sealed)
+    else if (!run->is_sealed && !run->has_failed)
         say(run, "the collector ended early: the recording holds what it had "
                  "committed");
 }
@@ -299,7 +302,9 @@ say_verdict(const struct run *run)
     struct verdict verdict = {0};
     if (query_complaint(query) == NULL)
         verdict = verdict_reach(query);
-    if (query_complaint(query) == NULL && run->n_live == 0) {
+    /* Where the collector cannot write we cannot: it has said so. */
+    if (query_complaint(query) == NULL && run->n_live == 0 &&
+        !run->has_failed) {
         struct query_finding *rows = verdict_rows(&verdict);
         query_seal(query, rows, verdict.n_findings);
         free(rows);
@@ -370,6 +375,7 @@ verb_run(int argc, char **argv)
     go(&run);
 
     const int wait_status = launch_wait(run.target.pid);
+    signal(SIGXFSZ, SIG_IGN); /* what we may not write is no end of ours */
     end_collector(&run, wait_status);
     say_log(&run);
     say_incomplete(&run);

@@ -319,6 +319,15 @@ Test(recording, a_full_disk_loses_what_does_not_fit_and_says_so)
              1);
 }
 
+Test(recording, where_nothing_fits_nothing_is_left)
+{
+    limit_files(10000);
+    cr_assert_null(recording_open(path, "/a/socket", why, sizeof(why)));
+    check_true(why[0] != '\0');
+    check_false(exists(""));
+    check_false(exists("-wal"));
+}
+
 Test(recording, a_disk_that_stays_full_leaves_what_was_committed)
 {
     struct recording *recording = open_new();
