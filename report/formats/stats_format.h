@@ -21,6 +21,9 @@ void stats_json(struct json *json, struct query *query,
 void stats_text(struct text *text, struct query *query,
                 const struct verdict *verdict);
 
+/* A line, if its collector has not finished the recording, or never will. */
+void stats_unsealed_text(struct text *text, struct query *query);
+
 /* The findings for people, numbered. */
 void stats_findings_text(struct text *text, const struct verdict *verdict);
 

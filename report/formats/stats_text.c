@@ -567,6 +567,17 @@ put_small(struct text *text, const struct query_process *processes,
 }
 
 void
+stats_unsealed_text(struct text *text, struct query *query)
+{
+    if (!query_is_sealed(query))
+        text_add(text, "(the recording is live, or its collector could not "
+                       "finish it: this is what was committed)\n");
+    else if (query_meta_number(query, "ended_us") == QUERY_UNKNOWN)
+        text_add(text, "(its collector ended early: this is what was "
+                       "committed)\n");
+}
+
+void
 stats_text(struct text *text, struct query *query,
            const struct verdict *verdict)
 {
@@ -579,9 +590,7 @@ stats_text(struct text *text, struct query *query,
         query_count_at(query, &processes[i], &censuses[i]);
     }
     stats_put_wrapped(text, 0, verdict->headline);
-    if (!query_is_sealed(query))
-        text_add(text, "(the recording is live, or its collector was killed: "
-                       "this is what was committed)\n");
+    stats_unsealed_text(text, query);
     for (size_t i = 0; i < n; i++) {
         if (is_large(censuses, n, i))
             put_process(text, query, &processes[i], &censuses[i]);

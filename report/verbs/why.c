@@ -17,11 +17,12 @@ static const char help[] =
     "           \"loss\":{...}}\n";
 
 static void
-put_text(struct text *text, const struct verdict *verdict)
+put_text(struct text *text, struct query *query, const struct verdict *verdict)
 {
     text_addf(text, "%s\n", verdict->headline);
     if (verdict->caveat != NULL)
         text_addf(text, "%s\n", verdict->caveat);
+    stats_unsealed_text(text, query);
     stats_findings_text(text, verdict);
 }
 
@@ -52,7 +53,10 @@ verb_why(int argc, char **argv)
     arguments_check(query);
 
     struct text text = {0};
-    (arguments.is_json ? put_json : put_text)(&text, &verdict);
+    if (arguments.is_json)
+        put_json(&text, &verdict);
+    else
+        put_text(&text, query, &verdict);
     arguments_print(text_of(&text));
     text_finish(&text);
     verdict_finish(&verdict);
