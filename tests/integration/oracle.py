@@ -17,6 +17,9 @@ from chain import rows, same, wait_for
 
 HEAD = struct.Struct("5Q")
 ENTRY = struct.Struct("2Q")
+CALL = struct.Struct("4Q")
+ENTRIES_END = HEAD.size + (1 << 20) * ENTRY.size
+NOTHING = (1 << 64) - 1
 
 LOCKED = "libshadow.so"
 LOCK_FREE = "libbirthmark.so"
@@ -38,7 +41,11 @@ class Oracle:
         self.doubles, self.unknown, self.overflow, self.births, \
             self.is_whole = HEAD.unpack_from(content)
         self.blocks = {addr: size for addr, size in ENTRY.iter_unpack(
-            content[HEAD.size:]) if addr > 1}
+            content[HEAD.size:ENTRIES_END]) if addr > 1}
+        calls = list(CALL.iter_unpack(content[ENTRIES_END:]))
+        self.n_done = sum(n_done for _, _, _, n_done in calls)
+        self.under_way = [(old, asked) for is_open, old, asked, _ in calls
+                          if is_open]
 
 
 def read_chunks(path):
@@ -108,6 +115,7 @@ class Lives:
 
     def __init__(self, path):
         self.blocks = {}
+        self.asked = {}
         if not os.path.exists(path):
             raise Unheard("there is no %s" % path)
         with open(path) as file:
@@ -116,7 +124,9 @@ class Lives:
                 if words[0] == "orphans":
                     self.orphans, self.doubles = int(words[1]), int(words[3])
                 else:
-                    self.blocks[int(words[0], 16)] = int(words[1])
+                    addr = int(words[0], 16)
+                    self.blocks[addr] = int(words[1])
+                    self.asked[addr] = int(words[2])
 
 
 class Collector:
@@ -210,7 +220,7 @@ def check_lossless(recording):
 
 
 def again(check, *arguments):
-    """A process waits 100 ms to be welcomed. On a machine that is busy with
+    """A process waits a second to be welcomed. On a machine that is busy with
     something else this may be too short: then it is run again after a while, at
     most four times, and this is said."""
     for attempt in range(3):

@@ -1,12 +1,7 @@
 """At level exact the collector's live blocks are the target's, one by one."""
-import glob
-import os
-
 import chain
 from chain import on_every_interpreter
-from oracle import Collector, Lives, Oracle, follow
-
-# ---- programs --------------------------------------------------------------
+from oracle import follow
 
 def test_one_thread():
     """Of one thread's blocks the live ones are known"""
@@ -101,47 +96,6 @@ big = bytearray(1 << 20)
 big.extend(b'y' * 300000)
 del big
 """
-
-
-# ---- ends ------------------------------------------------------------------
-
-def test_killed():
-    """Of a program that is killed at any moment nothing told is missing"""
-    points = []
-    for after in (0.05, 0.1, 0.2, 0.4):
-        chain.fresh_folder()
-        with Collector() as collector:
-            result = collector.run("timeout", "-s", "KILL", str(after),
-                                   chain.chain.target("exchange"), "3",
-                                   "100000000")
-            collector.end()
-            if result.returncode not in (137, -9):
-                raise AssertionError("it ended with %d" % result.returncode)
-            points.append((True, compare_killed(collector.folder)))
-    return points
-
-
-def compare_killed(folder):
-    """A call may have been under way in each thread when the end came."""
-    n_blocks = n_differ = 0
-    for path in glob.glob(os.path.join(folder, "*.shadow")):
-        pid = int(os.path.basename(path).split(".")[0])
-        live = os.path.join(folder, "%d.live" % pid)
-        if not os.path.exists(live) or os.path.getsize(path) == 0:
-            continue  # it was killed before it had begun
-        ours = Lives(live)
-        true = Oracle(path)
-        if not ours.blocks or not true.is_whole:
-            continue  # the same, or not welcomed in time
-        differ = set(ours.blocks.items()) ^ set(true.blocks.items())
-        n_differ += len(differ)
-        n_blocks += len(true.blocks)
-        if ours.orphans > 4 or ours.doubles > 4:
-            raise AssertionError("%d orphans, %d doubles" %
-                                 (ours.orphans, ours.doubles))
-    if n_differ > 2 * 4:
-        raise AssertionError("%d blocks differ" % n_differ)
-    return "%d blocks alive, %d under way" % (n_blocks, n_differ)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def held(collector):
 
 
 def when_heard(scenario, *arguments):
-    """A process waits 100 ms to be welcomed: see oracle.follow."""
+    """A process waits a second to be welcomed: see oracle.follow."""
     for attempt in range(3):
         try:
             return scenario(*arguments)

@@ -4,7 +4,9 @@
  *
  * The table is a file that the process maps, SHADOW_DIR/PID.shadow, and so is
  * there however the process ends; a forked child goes on with a copy. A birth
- * is entered after the real call, a death before it.
+ * is entered after the real call, a death before it. Behind the table each
+ * thread says which call it is in, for what a kill leaves unfinished; and no
+ * kill leaves an entry half written.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,12 +22,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { N_ENTRIES = 1 << 20 };
+enum { N_ENTRIES = 1 << 20, N_CALLS = 4096 };
 
 struct entry {
     uint64_t addr; /* 0: none; 1: there was one */
     uint64_t n_bytes;
 };
+
+/* What a thread is in, from before the death to after the birth. */
+struct call {
+    uint64_t is_open;
+    uint64_t old;   /* block that dies; 0: none */
+    uint64_t asked; /* bytes of the one that is born; NOTHING: none is */
+    uint64_t n_done;
+};
+
+#define NOTHING UINT64_MAX
 
 struct table {
     uint64_t n_doubles;  /* births where a block was alive */
@@ -34,12 +46,15 @@ struct table {
     uint64_t n_births;
     uint64_t is_whole; /* what was before is copied, the rest is true */
     struct entry entries[N_ENTRIES];
+    struct call calls[N_CALLS]; /* by thread */
 };
 
 static struct table early; /* before there is a file */
 static struct table *table = &early;
 static bool is_locked;
 static sigset_t mask_before; /* of whoever has the lock */
+static uint64_t n_threads;   /* that have made a call */
+static __thread uint64_t own_call __attribute__((tls_model("initial-exec")));
 
 /* ---- the table --------------------------------------------------------- */
 
@@ -84,6 +99,16 @@ find(uint64_t addr)
     return NULL;
 }
 
+/* The address last, or first if there is none: each word is written whole. */
+static void
+fill(struct entry *entry, uint64_t addr, uint64_t n_bytes)
+{
+    if (addr == 1)
+        __atomic_store_n(&entry->addr, addr, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry->n_bytes, n_bytes, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry->addr, addr, __ATOMIC_SEQ_CST);
+}
+
 static void
 enter(const void *block, uint64_t n_bytes)
 {
@@ -100,7 +125,7 @@ enter(const void *block, uint64_t n_bytes)
     if (entry == NULL)
         table->n_overflow++;
     else
-        *entry = (struct entry){addr, n_bytes};
+        fill(entry, addr, n_bytes);
     unlock();
 }
 
@@ -114,7 +139,7 @@ strike(const void *block)
     if (entry == NULL)
         table->n_unknown++;
     else
-        *entry = (struct entry){.addr = 1};
+        fill(entry, 1, 0);
     unlock();
     return n_bytes;
 }
@@ -136,6 +161,8 @@ open_table(void)
         return;
     table->is_whole = false;
     memcpy(fresh, table, sizeof(*fresh));
+    for (unsigned i = 0; i < N_CALLS; i++)
+        fresh->calls[i].n_done = 0; /* of this process, from here on */
     fresh->is_whole = true;
     table = fresh;
 }
@@ -192,6 +219,40 @@ start(void)
     errno = saved_errno;
 }
 
+/* ---- calls under way --------------------------------------------------- */
+
+/* This thread's, or NULL: there were too many threads. */
+static struct call *
+call_of_thread(void)
+{
+    if (own_call == 0)
+        own_call = __atomic_add_fetch(&n_threads, 1, __ATOMIC_RELAXED);
+    return own_call <= N_CALLS ? &table->calls[own_call - 1] : NULL;
+}
+
+static void
+begin(const void *old, uint64_t asked)
+{
+    struct call *call = call_of_thread();
+    if (call == NULL || call->is_open)
+        return; /* of a signal handler's calls nothing is said */
+    call->old = (uintptr_t)old;
+    call->asked = asked;
+    __atomic_store_n(&call->is_open, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Returns the block, so that a call ends with this one. */
+static void *
+done(void *block)
+{
+    struct call *call = call_of_thread();
+    if (call != NULL) {
+        __atomic_store_n(&call->n_done, call->n_done + 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&call->is_open, 0, __ATOMIC_SEQ_CST);
+    }
+    return block;
+}
+
 /* ---- the calls --------------------------------------------------------- */
 
 static struct {
@@ -245,70 +306,78 @@ void *
 malloc(size_t size)
 {
     resolve();
-    return born(next.malloc(size));
+    begin(NULL, size);
+    return done(born(next.malloc(size)));
 }
 
 void *
 calloc(size_t n, size_t size)
 {
     resolve();
-    return born(next.calloc(n, size));
+    begin(NULL, n * size);
+    return done(born(next.calloc(n, size)));
 }
 
 void
 free(void *block)
 {
     resolve();
+    begin(block, NOTHING);
     if (block != NULL)
         strike(block);
     next.free(block);
+    done(NULL);
 }
 
 void *
 realloc(void *old, size_t size)
 {
     resolve();
+    begin(old, size);
     if (old == NULL)
-        return born(next.realloc(NULL, size));
+        return done(born(next.realloc(NULL, size)));
     const uint64_t n_bytes = strike(old);
     void *fresh = next.realloc(old, size);
     if (fresh == NULL && size != 0)
         enter(old, n_bytes);
-    return born(fresh);
+    return done(born(fresh));
 }
 
 void *
 reallocarray(void *old, size_t n, size_t size)
 {
     resolve();
+    begin(old, n * size);
     const uint64_t n_bytes = old == NULL ? 0 : strike(old);
     void *fresh = next.reallocarray(old, n, size);
     if (fresh == NULL && old != NULL && n != 0 && size != 0)
         enter(old, n_bytes);
-    return born(fresh);
+    return done(born(fresh));
 }
 
 void *
 valloc(size_t size)
 {
     resolve();
-    return born(next.valloc(size));
+    begin(NULL, size);
+    return done(born(next.valloc(size)));
 }
 
 void *
 pvalloc(size_t size)
 {
     resolve();
-    return born(next.pvalloc(size));
+    begin(NULL, size);
+    return done(born(next.pvalloc(size)));
 }
 
 int
 posix_memalign(void **where, size_t alignment, size_t size)
 {
     resolve();
+    begin(NULL, size);
     const int error = next.posix_memalign(where, alignment, size);
-    if (error == 0)
-        born(*where);
+    done(error == 0 ? born(*where) : NULL);
     return error;
 }
 
@@ -316,12 +385,14 @@ void *
 aligned_alloc(size_t alignment, size_t size)
 {
     resolve();
-    return born(next.aligned_alloc(alignment, size));
+    begin(NULL, size);
+    return done(born(next.aligned_alloc(alignment, size)));
 }
 
 void *
 memalign(size_t alignment, size_t size)
 {
     resolve();
-    return born(next.memalign(alignment, size));
+    begin(NULL, size);
+    return done(born(next.memalign(alignment, size)));
 }
