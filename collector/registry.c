@@ -37,11 +37,16 @@ registry_enter(pid_t pid)
         return; /* then only the path of the recording names it */
 }
 
+/* A collector that was killed leaves its links, and numbers are used again. */
 bool
 registry_enter_new(pid_t pid)
 {
     char path[RENDEZVOUS_PATH_BYTES];
-    return link_of(pid, path) && symlink(registry.recording, path) == 0;
+    if (!link_of(pid, path))
+        return false;
+    if (access(path, F_OK) != 0)
+        unlink(path);
+    return symlink(registry.recording, path) == 0;
 }
 
 void

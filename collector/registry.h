@@ -16,7 +16,7 @@ void registry_open(const char *recording);
 
 void registry_enter(pid_t pid);
 
-/* The same, unless another recording has it already: then false. */
+/* The same, unless another recording that is there has it: then false. */
 bool registry_enter_new(pid_t pid);
 void registry_leave(pid_t pid);
 

@@ -291,11 +291,11 @@ def test_a_stack_that_the_program_supplies():
         raise AssertionError("unexplained: %r" % process["ledger"])
 
 
-def start_watching(pid, recording):
+def start_watching(pid, recording, **variables):
     process = subprocess.Popen(
         (chain.chain.residue, "inspect", "--every", "200ms", "-o", recording,
          str(pid)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=chain.clean_environment(), cwd=chain.folder)
+        env=chain.clean_environment(**variables), cwd=chain.folder)
     for _ in range(3):
         if b"RSS" not in process.stdout.readline():
             raise AssertionError("no line a census: %r" %
@@ -325,9 +325,16 @@ def test_until_it_is_interrupted():
     recording = os.path.join(chain.folder, "every.rec")
     with Bare(chain.some_python().path, "-c", ledger.QUIET) as bare:
         pid = int(bare.line())
-        process = start_watching(pid, recording)
-        marked = run(chain.chain.residue, "mark", str(pid), "now")
-        same("mark", marked.returncode, 0)
+        # A collector that was killed knew this number, of a process before.
+        entries = os.path.join(chain.folder, "residue")
+        os.mkdir(entries, 0o700)
+        os.symlink(os.path.join(chain.folder, "gone.rec"),
+                   os.path.join(entries, "pid.%d" % pid))
+        process = start_watching(pid, recording, XDG_RUNTIME_DIR=chain.folder)
+        marked = run(chain.chain.residue, "mark", str(pid), "now",
+                     env=chain.clean_environment(
+                         XDG_RUNTIME_DIR=chain.folder))
+        same("mark", (marked.returncode, marked.stderr), (0, b""))
         process.send_signal(signal.SIGINT)
         finish(process)
         same("it lives on", bare.process.poll(), None)
