@@ -15,6 +15,7 @@
 
 #include "include/attrs.h"
 #include "include/bytes.h"
+#include "include/clock.h"
 #include "include/xalloc.h"
 
 /*
@@ -243,9 +244,7 @@ struct child {
 static uint64_t
 now_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return clock_us(CLOCK_MONOTONIC) / 1000;
 }
 
 /* False: there is no process, or no pipe, to be had. */

@@ -21,6 +21,7 @@
 #include "collector/site_rows.h"
 #include "collector/statements.h"
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "include/recording.h"
 #include "include/xalloc.h"
 
@@ -96,14 +97,6 @@ struct recording {
     char why[128];         /* the last transaction failed */
     bool is_full;          /* that is, for want of room */
 };
-
-static uint64_t
-clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 uint64_t
 recording_us(const struct recording *recording, uint64_t monotonic_ns)

@@ -7,6 +7,7 @@
 
 #include "collector/schedule.h"
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "include/xalloc.h"
 
 struct survey {
@@ -21,14 +22,6 @@ struct survey {
 };
 
 enum { FIRST_PAUSE_NS = 1000000 }; /* before a repetition; then it doubles */
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* Behind those that are as urgent; what has a view must not grow old. */
 static void
@@ -59,7 +52,7 @@ somebody_waits(struct survey *survey)
     pthread_mutex_lock(&survey->mutex);
     for (const struct survey_job *job = survey->waiting;
          job != NULL && job->urgency < SURVEY_DUE && !is_found; job = job->next)
-        is_found = job->not_before_ns <= now_ns();
+        is_found = job->not_before_ns <= clock_ns(CLOCK_MONOTONIC);
     pthread_mutex_unlock(&survey->mutex);
     return is_found;
 }
@@ -100,7 +93,7 @@ take(struct survey *survey, struct survey_job *job)
 static struct survey_job *
 dequeue(struct survey_job **list, uint64_t *until_ns)
 {
-    const uint64_t now = now_ns();
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
     *until_ns = UINT64_MAX;
     for (; *list != NULL; list = &(*list)->next) {
         struct survey_job *job = *list;
@@ -251,8 +244,8 @@ survey_looks_again(struct survey *survey, struct survey_job *job,
     job->census = is_repeated ? NULL : best;
     if (!is_repeated)
         return false;
-    job->not_before_ns =
-        now_ns() + ((uint64_t)FIRST_PAUSE_NS << job->n_repeats++);
+    job->not_before_ns = clock_ns(CLOCK_MONOTONIC) +
+                         ((uint64_t)FIRST_PAUSE_NS << job->n_repeats++);
     view_destroy(job->view);
     job->view = NULL;
     survey_file(survey, job);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "preload/raw.h"
 #include "preload/shared.h"
 #include "preload/sink.h"
@@ -57,9 +58,7 @@ set_mode(enum process_mode mode)
 uint64_t
 process_now_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t

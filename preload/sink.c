@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "preload/raw.h"
 
 enum {
@@ -315,14 +316,6 @@ write_quietly(int fd, const void *batches, size_t n_bytes)
     return result;
 }
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u * MS_NS + (uint64_t)now.tv_nsec;
-}
-
 /*
  * Until there may be room or the reader is gone, but no longer than a slice.
  * False: this write has waited for as long as it may (*until_ns, 0 before its
@@ -331,7 +324,7 @@ now_ns(void)
 static bool
 wait_for_room(int fd, uint64_t *until_ns)
 {
-    const uint64_t at_ns = now_ns();
+    const uint64_t at_ns = clock_ns(CLOCK_MONOTONIC);
     if (*until_ns == 0)
         *until_ns = at_ns + (uint64_t)sink.full_wait_ms * MS_NS;
     if (at_ns >= *until_ns)

@@ -20,6 +20,7 @@
 #include "collector/census/types.h"
 #include "collector/census/typetable.h"
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "include/xalloc.h"
 
 /*
@@ -31,14 +32,6 @@
 static const enum recording_cause not_implemented[] = {
     CAUSE_python_never_returned,
 };
-
-static uint64_t
-clock_us(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
 
 /* ---- the ledger -------------------------------------------------------- */
 

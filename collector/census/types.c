@@ -9,6 +9,7 @@
 #include "collector/census/sample.h"
 #include "collector/census/typetable.h"
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "include/xalloc.h"
 
 struct types {
@@ -328,25 +329,18 @@ types_create(struct memory *memory, const struct memory_runs *runs,
     return types;
 }
 
-static uint64_t
-cpu_us(void)
-{
-    struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u;
-}
-
 void
 types_read(struct types *types, const struct types_limits *limits)
 {
     struct census *census = types->census;
     const struct census_patience *patience = limits->patience;
-    const uint64_t started_us = cpu_us();
+    const uint64_t started_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     while (types->n_done < census->n_arenas) {
         const bool is_for_all = types->n_done < types->n_for_all;
-        if (!is_for_all &&
-            (limits->only_low || (limits->budget_us != 0 &&
-                                  cpu_us() - started_us > limits->budget_us)))
+        if (!is_for_all && (limits->only_low ||
+                            (limits->budget_us != 0 &&
+                             clock_us(CLOCK_THREAD_CPUTIME_ID) - started_us >
+                                 limits->budget_us)))
             return;
         const struct census_arena *arena = types->order[types->n_done];
         read_content(types, arena);

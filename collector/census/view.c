@@ -3,15 +3,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "include/clock.h"
 #include "include/xalloc.h"
-
-static uint64_t
-clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 enum {
     APART_BYTES = 1024 * 1024, /* of anonymous memory are worth a call */
