@@ -1,6 +1,7 @@
 #include "collector/details.h"
 
 #include "collector/binder.h"
+#include "collector/prepared.h"
 #include "include/attrs.h"
 #include "include/recording.h"
 #include "include/xalloc.h"
@@ -59,15 +60,10 @@ details_create(sqlite3 *database)
 {
     struct details *details = xcalloc(1, sizeof(*details));
     details->database = database;
-    for (size_t i = 0; i < N_INSERTS; i++) {
-        if (sqlite3_prepare_v3(database, texts[i], -1,
-                               SQLITE_PREPARE_PERSISTENT, &details->inserts[i],
-                               NULL) != SQLITE_OK) {
-            details_destroy(details);
-            return NULL;
-        }
-    }
-    return details;
+    if (prepared_init(details->inserts, database, texts, N_INSERTS))
+        return details;
+    details_destroy(details);
+    return NULL;
 }
 
 void
@@ -75,8 +71,7 @@ details_destroy(struct details *details)
 {
     if (details == NULL)
         return;
-    for (size_t i = 0; i < N_INSERTS; i++)
-        sqlite3_finalize(details->inserts[i]);
+    prepared_finish(details->inserts, N_INSERTS);
     free(details);
 }
 

@@ -1,6 +1,7 @@
 #include "collector/site_rows.h"
 
 #include "collector/binder.h"
+#include "collector/prepared.h"
 #include "include/xalloc.h"
 
 /* X(NAME, SQL) */
@@ -35,15 +36,10 @@ struct site_rows *
 site_rows_create(sqlite3 *database)
 {
     struct site_rows *rows = xcalloc(1, sizeof(*rows));
-    for (size_t i = 0; i < N_STATEMENTS; i++) {
-        if (sqlite3_prepare_v3(database, texts[i], -1,
-                               SQLITE_PREPARE_PERSISTENT, &rows->prepared[i],
-                               NULL) != SQLITE_OK) {
-            site_rows_destroy(rows);
-            return NULL;
-        }
-    }
-    return rows;
+    if (prepared_init(rows->prepared, database, texts, N_STATEMENTS))
+        return rows;
+    site_rows_destroy(rows);
+    return NULL;
 }
 
 void
@@ -51,8 +47,7 @@ site_rows_destroy(struct site_rows *rows)
 {
     if (rows == NULL)
         return;
-    for (size_t i = 0; i < N_STATEMENTS; i++)
-        sqlite3_finalize(rows->prepared[i]);
+    prepared_finish(rows->prepared, N_STATEMENTS);
     free(rows);
 }
 

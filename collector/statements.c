@@ -4,6 +4,7 @@
 
 #include "collector/binder.h"
 #include "collector/details.h"
+#include "collector/prepared.h"
 #include "collector/site_rows.h"
 #include "include/attrs.h"
 #include "include/recording.h"
@@ -132,16 +133,11 @@ statements_create(sqlite3 *database)
     statements->details = details_create(database);
     statements->site_rows = site_rows_create(database);
     statements_forget(statements);
-    for (size_t i = 0; i < N_STATEMENTS; i++) {
-        if (statements->details == NULL || statements->site_rows == NULL ||
-            sqlite3_prepare_v3(database, texts[i], -1,
-                               SQLITE_PREPARE_PERSISTENT,
-                               &statements->prepared[i], NULL) != SQLITE_OK) {
-            statements_destroy(statements);
-            return NULL;
-        }
-    }
-    return statements;
+    if (statements->details != NULL && statements->site_rows != NULL &&
+        prepared_init(statements->prepared, database, texts, N_STATEMENTS))
+        return statements;
+    statements_destroy(statements);
+    return NULL;
 }
 
 void
@@ -149,8 +145,7 @@ statements_destroy(struct statements *statements)
 {
     if (statements == NULL)
         return;
-    for (size_t i = 0; i < N_STATEMENTS; i++)
-        sqlite3_finalize(statements->prepared[i]);
+    prepared_finish(statements->prepared, N_STATEMENTS);
     details_destroy(statements->details);
     site_rows_destroy(statements->site_rows);
     free(statements->thinnings);
