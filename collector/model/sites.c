@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "include/xalloc.h"
-
-enum { FIRST_PLACES = 16 };
 
 /* A stack that passes through addresses of which no image was told yet. */
 struct raw {
@@ -14,9 +13,10 @@ struct raw {
 };
 
 struct stack {
-    uint32_t number; /* 0: the place is free */
-    uint32_t site;   /* 0: not told, or not looked at yet */
+    uint32_t number;
+    uint32_t site;   /* 0: it was not looked at yet */
     struct raw *raw; /* NULL: all of it is known */
+    UT_hash_handle hh;
 };
 
 /* Ascending, and none reaches into the next. */
@@ -29,9 +29,7 @@ struct range {
 
 struct sites {
     struct catalogue *catalogue;
-    struct stack *stacks; /* a table by the numbers' lowest bits */
-    size_t n_places;      /* of it: a power of two */
-    size_t n_stacks;
+    struct stack *stacks; /* by number */
     struct range *ranges;
     size_t n_ranges;
     size_t range_capacity;
@@ -44,8 +42,6 @@ sites_create(struct catalogue *catalogue)
 {
     struct sites *sites = xcalloc(1, sizeof(*sites));
     sites->catalogue = catalogue;
-    sites->n_places = FIRST_PLACES;
-    sites->stacks = xcalloc(FIRST_PLACES, sizeof(sites->stacks[0]));
     return sites;
 }
 
@@ -54,9 +50,14 @@ sites_destroy(struct sites *sites)
 {
     if (sites == NULL)
         return;
-    for (size_t i = 0; i < sites->n_places; i++)
-        free(sites->stacks[i].raw);
-    free(sites->stacks);
+    struct stack *stack;
+    struct stack *next;
+    HASH_ITER(hh, sites->stacks, stack, next)
+    {
+        HASH_DEL(sites->stacks, stack);
+        free(stack->raw);
+        free(stack);
+    }
     free(sites->ranges);
     free(sites);
 }
@@ -70,19 +71,32 @@ raw_of(const uint64_t *frames, size_t n)
     return raw;
 }
 
+/* New where there was none. */
+static struct stack *
+stack_of(struct sites *sites, uint32_t number)
+{
+    struct stack *stack;
+    HASH_FIND(hh, sites->stacks, &number, sizeof(number), stack);
+    if (stack != NULL)
+        return stack;
+    stack = xcalloc(1, sizeof(*stack));
+    stack->number = number;
+    HASH_ADD(hh, sites->stacks, number, sizeof(stack->number), stack);
+    return stack;
+}
+
 struct sites *
 sites_clone(const struct sites *sites)
 {
-    struct sites *clone = xcalloc(1, sizeof(*clone));
-    clone->catalogue = sites->catalogue;
-    clone->stacks = xcalloc(sites->n_places, sizeof(clone->stacks[0]));
-    clone->n_places = sites->n_places;
-    clone->n_stacks = sites->n_stacks;
-    for (size_t i = 0; i < sites->n_places; i++) {
-        const struct raw *raw = sites->stacks[i].raw;
-        clone->stacks[i] = sites->stacks[i];
-        if (raw != NULL)
-            clone->stacks[i].raw = raw_of(raw->frames, raw->n);
+    struct sites *clone = sites_create(sites->catalogue);
+    struct stack *stack;
+    struct stack *next;
+    HASH_ITER(hh, sites->stacks, stack, next)
+    {
+        struct stack *copy = stack_of(clone, stack->number);
+        copy->site = stack->site;
+        if (stack->raw != NULL)
+            copy->raw = raw_of(stack->raw->frames, stack->raw->n);
     }
     clone->ranges = xcalloc(sites->n_ranges, sizeof(clone->ranges[0]));
     if (sites->n_ranges != 0)
@@ -210,44 +224,6 @@ site_of(const struct sites *sites, const uint64_t *frames, size_t n)
     return n == 0 ? 0 : catalogue_site(sites->catalogue, &site);
 }
 
-/* Where a number's stack stands, or would. */
-static struct stack *
-place_of(const struct sites *sites, uint32_t number)
-{
-    size_t at = number & (sites->n_places - 1);
-    while (sites->stacks[at].number != number && sites->stacks[at].number != 0)
-        at = (at + 1) & (sites->n_places - 1);
-    return &sites->stacks[at];
-}
-
-static void
-grow_stacks(struct sites *sites)
-{
-    struct stack *old = sites->stacks;
-    const size_t n_old = sites->n_places;
-    sites->n_places *= 2;
-    sites->stacks = xcalloc(sites->n_places, sizeof(sites->stacks[0]));
-    for (size_t i = 0; i < n_old; i++) {
-        if (old[i].number != 0)
-            *place_of(sites, old[i].number) = old[i];
-    }
-    free(old);
-}
-
-static struct stack *
-stack_of(struct sites *sites, uint32_t number)
-{
-    struct stack *stack = place_of(sites, number);
-    if (stack->number == number)
-        return stack;
-    if (2 * ++sites->n_stacks > sites->n_places) {
-        grow_stacks(sites);
-        stack = place_of(sites, number);
-    }
-    stack->number = number;
-    return stack;
-}
-
 /* Up to the first 0, that one too, and to the first that is too many. */
 static size_t
 sound_length(const uint64_t *frames, size_t n)
@@ -273,7 +249,8 @@ sites_stack(struct sites *sites, uint32_t number, const uint64_t *frames,
     }
     struct stack *stack = stack_of(sites, number);
     free(stack->raw);
-    *stack = (struct stack){.number = number};
+    stack->raw = NULL;
+    stack->site = 0;
     if (has_images(sites, frames, n_sound)) {
         stack->site = site_of(sites, frames, n_sound);
     } else {
@@ -288,10 +265,12 @@ sites_stack(struct sites *sites, uint32_t number, const uint64_t *frames,
 static void
 look_again(struct sites *sites)
 {
-    for (size_t i = 0; i < sites->n_places && sites->has_news; i++) {
-        struct stack *stack = &sites->stacks[i];
+    struct stack *stack;
+    struct stack *next;
+    HASH_ITER(hh, sites->stacks, stack, next)
+    {
         struct raw *raw = stack->raw;
-        if (raw == NULL)
+        if (raw == NULL || !sites->has_news)
             continue;
         stack->site = site_of(sites, raw->frames, raw->n);
         if (!has_images(sites, raw->frames, raw->n))
@@ -322,8 +301,10 @@ add(struct sites_use *sum, const struct sites_use *use)
 static struct sites_use
 use_of(const struct sites *sites, const struct livemap_tally *tally)
 {
+    const struct stack *stack;
+    HASH_FIND(hh, sites->stacks, &tally->stack, sizeof(tally->stack), stack);
     return (struct sites_use){
-        .site = place_of(sites, tally->stack)->site,
+        .site = stack == NULL ? 0 : stack->site,
         .live_blocks = tally->live_blocks,
         .live_bytes = tally->live_bytes,
         .alloc_blocks = tally->alloc_blocks,
