@@ -285,6 +285,16 @@ def interpreters():
     return _interpreters
 
 
+def collector_of(runner):
+    """The pid of the residued that a `residue run` has started, or None."""
+    with open("/proc/%d/task/%d/children" % (runner, runner)) as children:
+        for pid in map(int, children.read().split()):
+            with open("/proc/%d/comm" % pid) as comm:
+                if comm.read().strip() == "residued":
+                    return pid
+    return None
+
+
 def some_python():
     """One interpreter that every test machine has."""
     for interpreter in interpreters():

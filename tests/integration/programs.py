@@ -137,6 +137,35 @@ require("readline").createInterface({input: process.stdin}).on(
 console.log("ready");
 """
 
+BUSY_SECONDS = 1.7
+
+# Busy for a while, with threads and a child, then says a sum.
+BUSY = """
+import os, threading, time
+until = time.time() + %f
+sums = []
+def churn(seed):
+    total = n = 0
+    while n < 40 or time.time() < until:
+        block = [bytearray((i * seed) %% 3000 + 1) for i in range(300)]
+        big = bytearray(300000)
+        if n < 40:
+            total += sum(map(len, block))
+        n += 1
+    sums.append(total)
+threads = [threading.Thread(target=churn, args=(7 + i,)) for i in range(3)]
+for one in threads:
+    one.start()
+child = os.fork()
+if child == 0:
+    x = [str(i) for i in range(50000)]
+    os._exit(4)
+for one in threads:
+    one.join()
+print(sorted(sums), os.waitpid(child, 0)[1] >> 8)
+raise SystemExit(7)
+""" % BUSY_SECONDS
+
 
 class Driver:
     """One program; a context that has it running, as self.live."""

@@ -12,7 +12,7 @@ import threading
 import time
 
 import chain
-from chain import rows, same, stats, wait_for
+from chain import collector_of, rows, same, stats, wait_for
 from oracle import Collector, Lives, Oracle, Unheard, check_lossless, compare
 
 ROUNDS = "300000"  # of one thread: five times what the pipe and memory hold
@@ -317,16 +317,6 @@ def test_killed_collector():
 
 
 # ---- residue run -----------------------------------------------------------
-
-def collector_of(runner):
-    """The residued among its children."""
-    with open("/proc/%d/task/%d/children" % (runner, runner)) as file:
-        children = list(map(int, file.read().split()))
-    for child in children:
-        with open("/proc/%d/comm" % child) as comm:
-            if comm.read().strip() == "residued":
-                return child
-    raise AssertionError("%r are no residued" % children)
 
 
 def run_held(*options):
