@@ -26,6 +26,7 @@
 #include "collector/roster.h"
 #include "collector/survey.h"
 #include "include/attrs.h"
+#include "include/clock.h"
 #include "include/recording.h"
 #include "include/rendezvous.h"
 #include "include/xalloc.h"
@@ -468,14 +469,6 @@ greet_launcher(struct collector *collector, int fd)
 
 /* ---- end --------------------------------------------------------------- */
 
-static uint64_t
-own_cpu_us(void)
-{
-    struct timespec used;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u;
-}
-
 /* Everything is written before the launcher hears that it is. */
 static bool
 close_all(struct collector *collector, const struct options *options)
@@ -487,7 +480,7 @@ close_all(struct collector *collector, const struct options *options)
         inspection_finish(collector->inspection);
     survey_destroy(collector->survey);
     recording_put_number(collector->recording, "collector_cpu_us",
-                         (int64_t)own_cpu_us());
+                         (int64_t)clock_us(CLOCK_PROCESS_CPUTIME_ID));
     roster_destroy(collector->roster);
     inspection_destroy(collector->inspection);
     const uint64_t now_us = recording_now_us(collector->recording);
@@ -518,7 +511,8 @@ static const char help[] =
     "                 the same, and of each block the stack that made it\n"
     "  --on-full=drop a program that is faster than we read goes on, and what\n"
     "                 it could not tell is lost, and counted (the default)\n"
-    "  --on-full=wait it waits, but never longer than 10 s\n"
+    "  --on-full=wait it waits, but never longer than 10 s (0.1 s without\n"
+    "                 --exact)\n"
     "  --help         this text\n";
 
 static void

@@ -21,8 +21,12 @@ enum {
     MOST_CONNECTIONS = 4096,
     MOST_FDS = 16, /* that may come with a datagram, wanted or not */
     SILENT_TICKS = 20,
-    /* The most that a full pipe holds a write, if it holds one at all. */
-    FULL_WAIT_MS = 10000,
+    /*
+     * The most that a full pipe holds a write, if it holds one at all. At level
+     * watch no program stands still for the few events that it tells.
+     */
+    WATCH_WAIT_MS = 100,
+    EXACT_WAIT_MS = 10000,
     DATAGRAM_BYTES = sizeof(struct wire_hello) + 2 * WIRE_TEXT_BYTES,
 };
 
@@ -204,6 +208,15 @@ read_hello(const struct datagram *datagram, struct introduction *introduction)
     return WIRE_WELCOME;
 }
 
+static uint32_t
+full_wait_ms(const struct rendezvous *rendezvous)
+{
+    if (!rendezvous->waits_on_full)
+        return 0;
+    return rendezvous->level == WIRE_LEVEL_WATCH ? WATCH_WAIT_MS
+                                                 : EXACT_WAIT_MS;
+}
+
 static void
 welcome(struct connection *connection, struct datagram *datagram)
 {
@@ -221,8 +234,7 @@ welcome(struct connection *connection, struct datagram *datagram)
         .magic = WIRE_MAGIC,
         .version = WIRE_VERSION,
         .verdict = (uint16_t)verdict,
-        .full_wait_ms =
-            connection->rendezvous->waits_on_full ? FULL_WAIT_MS : 0,
+        .full_wait_ms = full_wait_ms(connection->rendezvous),
         .level = (uint32_t)connection->rendezvous->level,
     };
     if (verdict != WIRE_WELCOME)

@@ -38,8 +38,9 @@ struct rendezvous *rendezvous_open(struct loop *loop, const char *path,
 void rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level);
 
 /*
- * Whether who finds its pipe full waits, for 10 s at most, or goes on at once;
- * so it does if this is not called. What finds no room is lost, and counted.
+ * Whether who finds its pipe full waits, for 10 s at most and 100 ms at level
+ * watch, or goes on at once; so it does if this is not called. What finds no
+ * room is lost, and counted.
  */
 void rendezvous_set_on_full(struct rendezvous *rendezvous, bool waits);
 

@@ -40,7 +40,8 @@ static const char help[] =
     "  --exact          record every call of malloc and free, in order\n"
     "  --native-stacks  the same, and of each block the stack that made it\n"
     "  --on-full=wait   where CMD is faster than it can be recorded it waits,\n"
-    "                   but never longer than 10 s (the default)\n"
+    "                   but never longer than 10 s, and 0.1 s without --exact\n"
+    "                   (the default)\n"
     "  --on-full=drop   it never waits; what is lost is counted and said\n"
     "  --report[=F]     write the page too (default: REC.html)\n";
 
