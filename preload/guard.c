@@ -111,6 +111,7 @@ take_buffer(void)
         return false;
     self.buffer_index = index;
     self.buffer = shared_buffer(index);
+    self.is_adrift = false;
     self.turn = 0;
     self.is_borrowing = index == 0 || self.is_leaving;
     if (!self.is_borrowing)
@@ -213,7 +214,7 @@ guard_enter(unsigned n_events)
         make_up();
     self.is_busy = true;
     disarm(&self);
-    if (self.buffer == NULL && !take_buffer()) {
+    if ((self.buffer == NULL || self.is_adrift) && !take_buffer()) {
         self.is_busy = false;
         count_lost(n_events);
         return NULL;
@@ -224,7 +225,11 @@ guard_enter(unsigned n_events)
 void
 guard_leave(struct thread *thread)
 {
-    if (thread->is_borrowing) {
+    if (thread->is_adrift) {
+        thread->is_adrift = false;
+        thread->buffer = NULL;
+        thread->counters = NULL;
+    } else if (thread->is_borrowing) {
         thread->is_borrowing = false;
         thread->buffer = NULL;
         if (thread->buffer_index == 0)
@@ -257,15 +262,19 @@ guard_take_turn(struct thread *thread)
     record_turn(thread, thread->turn);
 }
 
+static void
+make_known(void)
+{
+    struct thread *thread =
+        process_birth() != PROCESS_KNOWN ? guard_enter(0) : NULL;
+    if (thread != NULL)
+        guard_leave(thread);
+}
+
 void
 guard_before_thread(void)
 {
-    /* A child's introduction says that it has one thread. */
-    if (process_birth() != PROCESS_KNOWN) {
-        struct thread *thread = guard_enter(0);
-        if (thread != NULL)
-            guard_leave(thread);
-    }
+    make_known(); /* a child's introduction says that it has one thread */
     if (process_is_threaded())
         return;
     process_note_thread();
@@ -340,9 +349,15 @@ tell_fork(uint32_t number)
     errno = saved_errno;
 }
 
+/*
+ * A child that has told nothing yet says what its parent had when it forks: its
+ * own child is its parent's. At level exact it says so itself.
+ */
 void
 guard_before_fork(void)
 {
+    if (process_is_exact())
+        make_known();
     const uint32_t number = process_note_fork();
     if (process_is_exact() && number != 0)
         tell_fork(number);
@@ -350,16 +365,23 @@ guard_before_fork(void)
     disarm(&self);
 }
 
+/*
+ * A signal handler may have forked within a call of ours: the child will go on
+ * with that call, if it ever returns, and needs a buffer until it has left.
+ */
 void
 guard_in_child(void)
 {
+    process_leave_stream(self.buffer_index);
     self.is_ready = false;
-    self.is_busy = false;
     self.is_leaving = false;
     self.is_borrowing = false;
+    self.is_adrift = self.is_adrift || self.is_busy;
+    self.is_busy = false;
     self.places_end = NULL;
     self.turns_end = NULL;
     self.turn = 0;
-    self.buffer = NULL;
     self.counters = NULL;
+    if (!self.is_busy)
+        self.buffer = NULL;
 }

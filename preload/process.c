@@ -133,6 +133,13 @@ process_fall_silent(void)
     sink_close();
 }
 
+void
+process_leave_stream(uint32_t buffer_index)
+{
+    shared_cut_off(buffer_index);
+    sink_close();
+}
+
 /* ---- the introduction -------------------------------------------------- */
 
 /* Returns the bytes read, at most n_bytes; 0 where there is nothing. */
@@ -267,7 +274,8 @@ process_note_fork(void)
 {
     struct wire_hello *hello = &process.hello;
     const struct wire_shared *header = shared_header();
-    if (process_mode() != PROCESS_ON || header == NULL)
+    if (process_mode() != PROCESS_ON || header == NULL ||
+        process_birth() != PROCESS_KNOWN)
         return 0;
     hello->fork_stamp = atomic_load(&process.stamp);
     const uint32_t n_buffers =
@@ -290,9 +298,7 @@ process_note_fork(void)
 void
 process_start_child(void)
 {
-    const bool was_on = process_mode() == PROCESS_ON;
-    sink_close();
-    if (!was_on) {
+    if (process_mode() != PROCESS_ON) {
         set_mode(PROCESS_OFF);
         set_known();
         return;

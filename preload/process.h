@@ -66,6 +66,12 @@ void process_stay_off(void);
 /* Nobody listens any more. Safe from any thread at any time. */
 void process_fall_silent(void);
 
+/*
+ * In a forked child, by a thread with that buffer: its parent's stream is none
+ * of its own. See shared_cut_off.
+ */
+void process_leave_stream(uint32_t buffer_index);
+
 enum process_birth {
     PROCESS_UNKNOWN, /* a forked child that has not introduced itself */
     PROCESS_INTRODUCING,

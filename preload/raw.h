@@ -8,6 +8,7 @@
 #ifndef PRELOAD_RAW_H
 #define PRELOAD_RAW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -71,6 +72,8 @@ raw_gettid(void)
 
 /* Returns NULL where the kernel refuses. fd -1 asks for private memory. */
 void *raw_map(size_t n_bytes, int fd, uint64_t offset);
+/* The same in place of what is mapped at start. False: that is still there. */
+bool raw_map_over(void *start, size_t n_bytes, int fd);
 void raw_unmap(void *start, size_t n_bytes);
 
 #endif

@@ -36,6 +36,7 @@ static struct {
     _Atomic uint32_t capacity; /* buffers that are mapped */
     _Atomic uint32_t hint;     /* where the search for a free one starts */
     _Atomic int32_t n_free;    /* were given back; late by what is under way */
+    bool is_cut_off;           /* what is mapped is nobody's */
 } shared;
 
 struct wire_shared *
@@ -44,17 +45,30 @@ shared_header(void)
     return (struct wire_shared *)(void *)shared.steps[0];
 }
 
+static uint64_t
+offset_of(uint32_t index)
+{
+    return (uint64_t)(index + 1) * WIRE_BUFFER_BYTES;
+}
+
+/* The step by whose mapping the offset is reached. */
+static unsigned
+step_of(uint64_t offset)
+{
+    unsigned step = 0;
+    while (offset >= (uint64_t)FIRST_BYTES << step)
+        step++;
+    return step;
+}
+
 struct wire_buffer_head *
 shared_buffer(uint32_t index)
 {
     if (shared.steps[0] == NULL)
         return (struct wire_buffer_head *)early;
 
-    const uint64_t offset = (uint64_t)(index + 1) * WIRE_BUFFER_BYTES;
-    unsigned step = 0;
-    while (offset >= (uint64_t)FIRST_BYTES << step)
-        step++;
-    return (struct wire_buffer_head *)(shared.steps[step] + offset);
+    const uint64_t offset = offset_of(index);
+    return (struct wire_buffer_head *)(shared.steps[step_of(offset)] + offset);
 }
 
 struct wire_counters *
@@ -100,15 +114,45 @@ create_file(uint64_t n_bytes)
     return fd;
 }
 
-/* A forked child still maps its parent's buffers, which are not its own. */
+/* Of a step's mapping the bytes from `at` on, which are nobody's from now on.
+ */
 static void
-unmap_old(void)
+keep_only(char *start, size_t n_bytes, uint64_t at, uint64_t n_kept)
 {
+    raw_map_over(start + at, n_kept, -1);
+    if (at != 0)
+        raw_unmap(start, at);
+    if (at + n_kept < n_bytes)
+        raw_unmap(start + at + n_kept, n_bytes - at - n_kept);
+}
+
+/*
+ * The header and buffer 0 stay, and so do the buffers up to the thread's own if
+ * it is of the first step; of another step that buffer. They do so for ever: a
+ * page that is not written to costs nothing. What else there was may soon be
+ * somebody else's.
+ */
+void
+shared_cut_off(uint32_t index)
+{
+    const uint64_t own = offset_of(index);
+    if (shared.is_cut_off)
+        return;
+    shared.is_cut_off = true;
     for (unsigned step = 0; step < N_STEPS; step++) {
-        if (shared.steps[step] != NULL)
-            raw_unmap(shared.steps[step], (size_t)FIRST_BYTES << step);
+        const size_t n_bytes = (size_t)FIRST_BYTES << step;
+        char *start = shared.steps[step];
+        if (start == NULL)
+            continue;
+        const bool has_own = step == step_of(own);
+        if (step == 0)
+            keep_only(start, n_bytes, 0,
+                      (has_own ? own : offset_of(0)) + WIRE_BUFFER_BYTES);
+        else if (has_own)
+            keep_only(start, n_bytes, own, WIRE_BUFFER_BYTES);
+        else
+            raw_unmap(start, n_bytes);
     }
-    shared_abandon();
 }
 
 /* The early buffer's head, and as many batches as it came to. */
@@ -124,7 +168,6 @@ carry_over(char *buffer)
 int
 shared_create(void)
 {
-    unmap_old();
     const uint64_t file_bytes = largest_file();
     if (file_bytes == 0)
         return -1;
@@ -146,16 +189,11 @@ shared_create(void)
     atomic_store(&shared.capacity, buffers_within(FIRST_BYTES));
     atomic_store(&shared.hint, 1);
     atomic_store(&shared.n_free, 0);
+    for (unsigned step = 1; step < N_STEPS; step++)
+        shared.steps[step] = NULL; /* a parent's */
     shared.steps[0] = first;
+    shared.is_cut_off = false;
     return fd;
-}
-
-void
-shared_abandon(void)
-{
-    for (unsigned step = 0; step < N_STEPS; step++)
-        atomic_store(&shared.steps[step], NULL);
-    atomic_store(&shared.capacity, 0);
 }
 
 static void

@@ -23,8 +23,13 @@
  */
 int shared_create(void);
 
-/* Forgets every buffer; the mappings stay, for a thread may be writing. */
-void shared_abandon(void);
+/*
+ * In a forked child, once and at once, by a thread with that buffer: what it
+ * was about to write there, to the header or to buffer 0 is written to nobody's
+ * memory. A signal handler may have forked, and the child goes on with what
+ * that interrupted, were it one instruction.
+ */
+void shared_cut_off(uint32_t index);
 
 /* The header that both sides map, or NULL before it exists. */
 struct wire_shared *shared_header(void);

@@ -24,6 +24,7 @@ struct thread {
     bool is_busy;      /* between guard_enter and guard_leave */
     bool is_leaving;   /* its destructor ran: what comes now comes last */
     bool is_borrowing; /* a buffer, for this one event */
+    bool is_adrift;    /* forked within a call: its buffer is nobody's */
     uint32_t buffer_index;
     struct wire_counters *counters;  /* by wire_caller; NULL: none yet */
     struct wire_buffer_head *buffer; /* NULL: none */

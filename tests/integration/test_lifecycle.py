@@ -76,6 +76,8 @@ def test_children():
     return points([
         ("fork", target("forks", "fork"), 2, {}),
         ("_Fork", target("forks", "_Fork"), 2, {}),
+        ("a child of 40 threads that maps at once",
+         target("forks", "crowd"), 2, {}),
         ("a child that forks, five times", target("forks", "again"), 5, {}),
         ("a daemon that forks twice", target("forks", "daemon"), 3, {}),
         ("vfork, on its parent's memory", target("forks", "vfork"), 1, {}),
@@ -227,6 +229,33 @@ def test_handlers_within():
         ("handlers that allocate", target("handlers", "within")),
         ("handlers that jump", target("handlers", "jump-within")),
     ], interrupted_once)
+
+
+def forked_once(command):
+    """The parent's stream is none of the child's, which ends as it does bare.
+    """
+    with Collector() as collector:
+        run_both(collector, command)
+        events, = rows(collector.recording(), "SELECT count(*) FROM event "
+                       "WHERE kind = 'malformed'")[0]
+        parent, = rows(collector.recording(),
+                       "SELECT ns_pid FROM process WHERE id = 1")[0]
+        path = os.path.join(collector.folder, "%d.shadow" % parent)
+        n_lost, = rows(collector.recording(),
+                       "SELECT lost_events FROM process WHERE id = 1")[0]
+        true = Oracle(path)
+        ours = Lives(path.replace(".shadow", ".live"))
+    same("streams that made no sense", events, 0)
+    n_wrong = len(set(ours.blocks.items()) ^ set(true.blocks.items()))
+    if n_wrong > n_lost:
+        raise AssertionError("%d wrong, but %d lost" % (n_wrong, n_lost))
+    return "%d births, %d events lost" % (true.births, n_lost)
+
+
+def test_forks_within():
+    """A handler may fork within a call of ours, and the child go on with it"""
+    return points([("handlers that fork", target("handlers", "fork-within"))],
+                  forked_once)
 
 
 # ---- descriptors -----------------------------------------------------------

@@ -2,8 +2,9 @@
  * A child, born in one of several ways, that frees what it inherited and keeps
  * blocks of its own, while its parent does the same.
  *
- *   forks fork|_Fork|vfork|vfork-exec|vfork-close|again|daemon
+ *   forks fork|_Fork|vfork|vfork-exec|vfork-close|again|daemon|crowd
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 2000 };
+enum { BLOCKS = 2000, THREADS = 40, MAPPED = 8, MAPPED_BYTES = 1500000 };
 
 static char *blocks[BLOCKS];
 
@@ -104,6 +105,34 @@ run_daemon(void)
     printf("%zd bytes\n", read(pipes[0], &word, 1));
 }
 
+static pthread_barrier_t all_are_there;
+
+static void *
+stay(void *unused)
+{
+    free(malloc(100));
+    pthread_barrier_wait(&all_are_there);
+    pause();
+    return unused;
+}
+
+/* Its child's first blocks are mapped by the kernel, wherever there is room. */
+static void
+run_crowd(void)
+{
+    pthread_t thread;
+    pthread_barrier_init(&all_are_there, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&thread, NULL, stay, NULL);
+    pthread_barrier_wait(&all_are_there);
+    const pid_t pid = fork();
+    for (int i = 0; pid == 0 && i < MAPPED; i++) {
+        blocks[i] = realloc(blocks[i], MAPPED_BYTES);
+        memset(blocks[i], 1, MAPPED_BYTES);
+    }
+    run_child(pid);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -116,6 +145,8 @@ main(int argc, char **argv)
         run_child(_Fork());
     else if (strncmp(how, "vfork", strlen("vfork")) == 0)
         run_vfork(how + strlen("vfork"));
+    else if (strcmp(how, "crowd") == 0)
+        run_crowd();
     else if (strcmp(how, "again") == 0)
         run_again(4);
     else if (strcmp(how, "daemon") == 0)

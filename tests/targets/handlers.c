@@ -1,12 +1,13 @@
 /*
  * Signal handlers that allocate, and that do not return.
  *
- *   handlers between|aside|within|jump|jump-within
+ *   handlers between|aside|within|jump|jump-within|fork-within
  *
  * `between` interrupts nobody's call; `aside` neither, on the smallest stack of
  * its own that a handler is promised; `within` calls of mmap: never one of
  * malloc, which may not be entered twice. `jump` leaves the handler of a fault
- * by siglongjmp, `jump-within` that of a timer, out of calls of mmap.
+ * by siglongjmp, `jump-within` that of a timer, out of calls of mmap; of
+ * `fork-within` it forks, and the child goes on with the call too.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -15,13 +16,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCKS = 997, PAGE_BYTES = 4096, ROUNDS = 300 };
+enum { BLOCKS = 997, PAGE_BYTES = 4096, ROUNDS = 300, FORKS = 60 };
 
 static void *blocks[BLOCKS];
 static volatile sig_atomic_t n_handled;
 static volatile sig_atomic_t is_armed;
+static volatile sig_atomic_t is_child;
 static sigjmp_buf back;
 
 static void
@@ -82,6 +85,16 @@ set_timer(long us)
 }
 
 static void
+set_timer_once(long us)
+{
+    const struct itimerval once = {
+        {0, 0 },
+        {0, us}
+    };
+    setitimer(ITIMER_REAL, &once, NULL);
+}
+
+static void
 map(void)
 {
     void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -129,6 +142,37 @@ jump_out_within(void)
         allocate(n);
 }
 
+static void
+fork_within(int number)
+{
+    (void)number;
+    int status = -1;
+    const pid_t pid = fork();
+    is_child = pid == 0;
+    is_armed = 0;
+    if (pid == 0)
+        return;
+    waitpid(pid, &status, 0);
+    n_handled += WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
+static void
+fork_out_within(void)
+{
+    signal(SIGALRM, fork_within);
+    for (int forks = 0; forks < FORKS && !is_child; forks++) {
+        is_armed = 1;
+        set_timer_once(300);
+        while (is_armed && !is_child)
+            map();
+    }
+    for (int n = 0; n < ROUNDS; n++)
+        allocate(n);
+    if (is_child)
+        _exit(7);
+    n_handled = n_handled == FORKS ? ROUNDS : 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -145,6 +189,8 @@ main(int argc, char **argv)
         jump_out();
     } else if (strcmp(how, "jump-within") == 0) {
         jump_out_within();
+    } else if (strcmp(how, "fork-within") == 0) {
+        fork_out_within();
     }
     printf("%d\n", n_handled >= ROUNDS);
     return 0;

@@ -332,7 +332,7 @@ first_event_of_child(void)
     record_death(thread, 1, 2, 3);
     guard_leave(thread);
     if (memory_sink->n_hellos != 2 || memory_sink->wait_ms != 0 ||
-        memory_sink->n_closed != 1)
+        memory_sink->n_closed == 0)
         return 3;
     if (thread->buffer_index != 1 || shared_header()->n_buffers != 2 ||
         thread->buffer->n_events != 1)

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -94,13 +95,77 @@ Test(shared, the_memfd_is_what_a_collector_expects)
     check_le(is.st_blocks * 512, 256 * 1024); /* it is sparse */
 }
 
-Test(shared, forgetting_it_leaves_the_common_buffer)
+/* At its parent's places it writes, before it has memory of its own and after.
+ */
+static int
+write_cut_off(struct wire_buffer_head *head, uint32_t index)
 {
-    struct wire_buffer_head *early = shared_buffer(0);
+    shared_cut_off(index);
+    head->lost_events = 1;
+    shared_buffer(0)->lost_events = 1;
+    shared_header()->turn = 1;
     create();
-    shared_abandon();
-    cr_assert_null(shared_header());
-    check_true(shared_buffer(0) == early);
+    head->lost_events++;
+    return shared_buffer(0)->lost_events == 0 && shared_header()->turn == 0 ? 0
+                                                                            : 1;
+}
+
+/* What is mapped where its parent's buffers were is its own. */
+static int
+map_after_cut_off(uint32_t index)
+{
+    char *start = (char *)shared_buffer(index);
+    shared_cut_off(0);
+    char *own = mmap(start, WIRE_BUFFER_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (own != start)
+        return 2;
+    shared_cut_off(0);
+    own[0] = 1;
+    create();
+    own[0]++;
+    return own[0] == 2 ? 0 : 1;
+}
+
+Test(shared, what_was_cut_off_once_is_not_cut_off_again)
+{
+    create();
+    uint32_t index = 0;
+    while (index < 5 * FIRST_BUFFERS)
+        index = shared_take(1);
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(map_after_cut_off(index));
+    int status = -1;
+    check_eq(waitpid(pid, &status, 0), pid);
+    check_eq(status, 0);
+}
+
+static void
+check_cut_off(uint32_t index)
+{
+    struct wire_buffer_head *head = shared_buffer(index);
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(write_cut_off(head, index));
+    int status = -1;
+    check_eq(waitpid(pid, &status, 0), pid);
+    check_eq(status, 0);
+    check_eq(head->lost_events, 0);
+    check_eq(shared_buffer(0)->lost_events, 0);
+    check_eq(shared_header()->turn, 0);
+}
+
+Test(shared, a_child_writes_at_its_parents_places_but_not_its_memory)
+{
+    create();
+    check_cut_off(0);
+    uint32_t index = 0;
+    while (index < 5 * FIRST_BUFFERS)
+        index = shared_take(1);
+    check_cut_off(1);
+    check_cut_off(index);
+    check_cut_off(4 * FIRST_BUFFERS);
 }
 
 /* ---- taking and giving back -------------------------------------------- */
