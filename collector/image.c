@@ -197,9 +197,8 @@ static void
 on_birth(void *context, const struct wire_birth *birth)
 {
     struct image *image = context;
-    const uint32_t callers = (1u << WIRE_STACK_SHIFT) - 1;
-    const bool is_python =
-        (birth->record.detail & callers) == WIRE_CALLER_PYTHON;
+    const bool is_python = (birth->record.detail & WIRE_CALLER_PYTHON) != 0;
+    const bool is_sample = (birth->record.detail & WIRE_IS_SAMPLE) != 0;
     const struct livemap_block any = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
@@ -210,12 +209,21 @@ on_birth(void *context, const struct wire_birth *birth)
     image->n_told++;
     if (image->turns != NULL)
         turns_birth(image->turns, buffer_of(image), &any);
+    const struct samples_block told = {
+        .addr = any.addr,
+        .n_bytes = any.n_bytes,
+        .stack = any.stack,
+        .is_sample = is_sample,
+    };
+    if (image->samples != NULL)
+        samples_birth(image->samples, birth->stamp, &told);
     const struct census_block block = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
         .is_python = is_python,
     };
-    blocks_birth(image->blocks, birth->stamp, &block);
+    if (!is_sample)
+        blocks_birth(image->blocks, birth->stamp, &block);
 }
 
 static void
@@ -223,7 +231,10 @@ on_death(void *context, const struct wire_death *death)
 {
     struct image *image = context;
     image->n_told++;
-    blocks_death(image->blocks, death->stamp, death->addr, image->now_us);
+    if ((death->record.detail & WIRE_IS_SAMPLE) == 0)
+        blocks_death(image->blocks, death->stamp, death->addr, image->now_us);
+    if (image->samples != NULL)
+        samples_death(image->samples, death->stamp, death->addr);
     if (image->turns != NULL)
         turns_death(image->turns, buffer_of(image), death->addr);
 }
@@ -394,6 +405,15 @@ first_heap(const struct image *image, const struct image *forked_from)
     return heap != NULL ? heap : livemap_clone(turns_map(forked_from->turns));
 }
 
+static struct samples *
+first_samples(const struct image *image, const struct image *forked_from,
+              const struct introduction *introduction)
+{
+    return forked_from == NULL || forked_from->samples == NULL
+               ? samples_create(introduction->sample_bytes)
+               : samples_clone(forked_from->samples, image->hello.fork_stamp);
+}
+
 /* A child goes on with its parent's numbers. */
 static struct sites *
 first_sites(const struct image *forked_from, struct catalogue *catalogue)
@@ -435,7 +455,10 @@ image_create(const struct introduction *introduction,
     read_python_version(image);
     if (introduction->level >= WIRE_LEVEL_EXACT)
         image->turns = turns_create(first_heap(image, forked_from));
-    if (introduction->level >= WIRE_LEVEL_STACKS)
+    if (introduction->level == WIRE_LEVEL_WATCH &&
+        introduction->sample_bytes != 0)
+        image->samples = first_samples(image, forked_from, introduction);
+    if (introduction->level >= WIRE_LEVEL_STACKS || image->samples != NULL)
         image->sites = first_sites(forked_from, catalogue);
     if (forked_from != NULL) {
         image->arenas =
@@ -476,6 +499,7 @@ image_destroy(struct image *image)
     blocks_destroy(image->blocks);
     turns_destroy(image->turns);
     sites_destroy(image->sites);
+    samples_destroy(image->samples);
     free(image->exe);
     free(image->control_blocks);
     free(image->stacks);
@@ -503,6 +527,8 @@ struct sites_use *
 image_uses(const struct image *image, size_t *n)
 {
     *n = 0;
+    if (image->samples != NULL)
+        return sites_estimate(image->sites, image->samples, n);
     return image->sites == NULL || image->turns == NULL
                ? NULL
                : sites_list(image->sites, turns_map(image->turns), n);

@@ -17,6 +17,7 @@
 #include "collector/model/blocks.h"
 #include "collector/model/gc.h"
 #include "collector/model/mappings.h"
+#include "collector/model/samples.h"
 #include "collector/model/sites.h"
 #include "collector/model/turns.h"
 #include "collector/source.h"
@@ -30,6 +31,7 @@ struct introduction {
     int fds[WIRE_N_FDS];
     pid_t pid;             /* as we see it */
     enum wire_level level; /* at which it was welcomed */
+    uint64_t sample_bytes; /* at level watch; 0: there is no sample */
 };
 
 /* What is told further, as it is drained. */
@@ -47,8 +49,9 @@ struct image {
     struct arenas *arenas;
     struct mappings *mappings;
     struct blocks *blocks;
-    struct turns *turns; /* with its heap; NULL at level watch */
-    struct sites *sites; /* NULL: no stacks are told */
+    struct turns *turns;     /* with its heap; NULL at level watch */
+    struct sites *sites;     /* NULL: no stacks are told */
+    struct samples *samples; /* NULL: at level watch, what was told */
     struct gc gc;
     unsigned python_major; /* 0: none, or one that is not known */
     unsigned python_minor;

@@ -29,6 +29,7 @@
 #include "include/clock.h"
 #include "include/recording.h"
 #include "include/rendezvous.h"
+#include "include/sampling.h"
 #include "include/xalloc.h"
 
 enum {
@@ -50,6 +51,7 @@ struct options {
     int launcher; /* descriptor of the one who started us; -1: nobody */
     struct inspection_plan inspection; /* pid 0: none */
     enum wire_level level;
+    uint64_t sample_bytes;
     bool waits_on_full;
     const char *lives; /* a directory; NULL: they are not written */
 };
@@ -427,6 +429,7 @@ open_all(struct collector *collector, const struct options *options)
     if (collector->rendezvous == NULL)
         refuse(options, options->socket, why);
     rendezvous_set_level(collector->rendezvous, options->level);
+    rendezvous_set_sample(collector->rendezvous, options->sample_bytes);
     rendezvous_set_on_full(collector->rendezvous, options->waits_on_full);
     char *path = recording_path(options);
     collector->recording =
@@ -498,7 +501,7 @@ close_all(struct collector *collector, const struct options *options)
 
 static const char help[] =
     "usage: residued [--socket PATH] [--output DIR] [--exact]\n"
-    "                [--native-stacks] [--on-full=wait|drop]\n"
+    "                [--native-stacks] [--sample BYTES] [--on-full=wait|drop]\n"
     "\n"
     "Records every process of this user that is started with\n"
     "LD_PRELOAD=.../libresidue-preload.so, until it gets SIGTERM or SIGINT.\n"
@@ -509,6 +512,8 @@ static const char help[] =
     "  --exact        every call of malloc and free, in order\n"
     "  --native-stacks\n"
     "                 the same, and of each block the stack that made it\n"
+    "  --sample BYTES without --exact: how far apart on average the bytes are\n"
+    "                 whose blocks tell their stack (default: 512K; 0: none)\n"
     "  --on-full=drop a program that is faster than we read goes on, and what\n"
     "                 it could not tell is lost, and counted (the default)\n"
     "  --on-full=wait it waits, but never longer than 10 s (0.1 s without\n"
@@ -530,6 +535,7 @@ enum {
     OUTPUT,
     EXACT,
     STACKS,
+    SAMPLE,
     ON_FULL,
     LAUNCHER,
     INSPECT,
@@ -567,6 +573,11 @@ take_option(struct options *options, int option)
     case STACKS:
         options->level = WIRE_LEVEL_STACKS;
         break;
+    case SAMPLE:
+        if (!sampling_parse(optarg, &options->sample_bytes))
+            errx(EXIT_USAGE,
+                 "--sample %s: it is a number of bytes, as 512K or 1M", optarg);
+        break;
     case ON_FULL:
         options->waits_on_full = is_wait(optarg);
         break;
@@ -602,6 +613,7 @@ parse(int argc, char **argv)
         {"output",        required_argument, NULL, OUTPUT  },
         {"exact",         no_argument,       NULL, EXACT   },
         {"native-stacks", no_argument,       NULL, STACKS  },
+        {"sample",        required_argument, NULL, SAMPLE  },
         {"on-full",       required_argument, NULL, ON_FULL },
  /* Of `residue run` and `residue inspect`, as are the next three. */
         {"launcher-fd",   required_argument, NULL, LAUNCHER},
@@ -612,7 +624,11 @@ parse(int argc, char **argv)
         {"help",          no_argument,       NULL, HELP    },
         {NULL,            0,                 NULL, 0       },
     };
-    struct options options = {.output = ".", .launcher = -1};
+    struct options options = {
+        .output = ".",
+        .launcher = -1,
+        .sample_bytes = SAMPLING_DEFAULT_BYTES,
+    };
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
         take_option(&options, option);

@@ -50,6 +50,7 @@ struct rendezvous {
     bool has_complained;
     char path[108];
     enum wire_level level;
+    uint64_t sample_bytes;
     bool waits_on_full;
 };
 
@@ -227,6 +228,7 @@ welcome(struct connection *connection, struct datagram *datagram)
     if (verdict == WIRE_WELCOME) {
         datagram->n_fds = 0; /* the listener's from here on */
         introduction.level = connection->rendezvous->level;
+        introduction.sample_bytes = connection->rendezvous->sample_bytes;
         if (!listener->introduced(listener->context, &introduction))
             verdict = WIRE_REFUSED_MALFORMED;
     }
@@ -236,6 +238,7 @@ welcome(struct connection *connection, struct datagram *datagram)
         .verdict = (uint16_t)verdict,
         .full_wait_ms = full_wait_ms(connection->rendezvous),
         .level = (uint32_t)connection->rendezvous->level,
+        .sample_bytes = connection->rendezvous->sample_bytes,
     };
     if (verdict != WIRE_WELCOME)
         warnx("process %d introduced itself in a way that is not understood",
@@ -250,6 +253,12 @@ void
 rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level)
 {
     rendezvous->level = level;
+}
+
+void
+rendezvous_set_sample(struct rendezvous *rendezvous, uint64_t mean_bytes)
+{
+    rendezvous->sample_bytes = mean_bytes;
 }
 
 void

@@ -37,6 +37,9 @@ struct rendezvous *rendezvous_open(struct loop *loop, const char *path,
 /* At which level processes are welcomed; watch if this is not called. */
 void rendezvous_set_level(struct rendezvous *rendezvous, enum wire_level level);
 
+/* At level watch: of which sample they tell; of none if this is not called. */
+void rendezvous_set_sample(struct rendezvous *rendezvous, uint64_t mean_bytes);
+
 /*
  * Whether who finds its pipe full waits, for 10 s at most and 100 ms at level
  * watch, or goes on at once; so it does if this is not called. What finds no

@@ -62,6 +62,11 @@ struct recording_use {
     int64_t live_bytes;
     int64_t alloc_blocks;
     int64_t alloc_bytes;
+    /* One standard error of each; 0: it is exact. */
+    int64_t live_blocks_error;
+    int64_t live_bytes_error;
+    int64_t alloc_blocks_error;
+    int64_t alloc_bytes_error;
 };
 
 /* The figures beside a census. */

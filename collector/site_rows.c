@@ -11,7 +11,8 @@
     X(NAME, "INSERT OR REPLACE INTO frame_name VALUES (?,?,?,?,?)")   \
     X(SITE, "INSERT OR REPLACE INTO site VALUES (?,'native',?)")      \
     X(SITE_FRAME, "INSERT OR REPLACE INTO site_frame VALUES (?,?,?)") \
-    X(USE, "INSERT OR REPLACE INTO site_use VALUES (?,?,?,?,?,?,?)")  \
+    X(USE, "INSERT OR REPLACE INTO site_use"                          \
+           " VALUES (?,?,?,?,?,?,?,?,?,?,?)")                         \
     X(DROP, "DELETE FROM site_use WHERE census = ?")                  \
     X(DROP_LAST, "DELETE FROM site_use WHERE census = 0 AND process = ?")
 
@@ -138,6 +139,12 @@ site_rows_put_news(struct site_rows *rows, const struct site_news *news)
 
 /* ---- uses -------------------------------------------------------------- */
 
+static void
+put_error(struct binder *row, int64_t error)
+{
+    binder_put(row, error != 0 ? error : -1);
+}
+
 static bool
 put_uses(struct site_rows *rows, int64_t census, int64_t process,
          const struct recording_use *uses, size_t n)
@@ -150,6 +157,10 @@ put_uses(struct site_rows *rows, int64_t census, int64_t process,
         binder_put_signed(&row, uses[i].live_bytes);
         binder_put_signed(&row, uses[i].alloc_blocks);
         binder_put_signed(&row, uses[i].alloc_bytes);
+        put_error(&row, uses[i].live_blocks_error);
+        put_error(&row, uses[i].live_bytes_error);
+        put_error(&row, uses[i].alloc_blocks_error);
+        put_error(&row, uses[i].alloc_bytes_error);
         if (!binder_done(&row))
             return false;
     }

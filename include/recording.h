@@ -48,9 +48,9 @@
 #define INCLUDE_RECORDING_H
 
 #define RECORDING_APPLICATION_ID 0x72736475 /* "rsdu" */
-#define RECORDING_VERSION 2
+#define RECORDING_VERSION 3
 #define RECORDING_OLDEST 2
-#define RECORDING_SCHEMA_NAME "residue.recording/2"
+#define RECORDING_SCHEMA_NAME "residue.recording/3"
 
 /* The ledger's causes (DESIGN 7), in the order in which the first match wins.
  */
@@ -303,7 +303,8 @@ enum {
  * and, with census 0, when all that the process' latest image told was drained.
  * alloc_* are births since that image began, or forked; live ones may be older.
  * Site 0 are the blocks whose stack is not known, -1 those of the sites that
- * are too many, which have least.
+ * are too many, which have least. An error is one standard error of an
+ * estimate; null: the figure is exact.
  */
 enum {
     RECORDING_SITE_UNKNOWN = 0,
@@ -330,6 +331,8 @@ enum {
     " site INTEGER NOT NULL,"                                        \
     " live_blocks INTEGER, live_bytes INTEGER,"                      \
     " alloc_blocks INTEGER, alloc_bytes INTEGER,"                    \
+    " live_blocks_error INTEGER, live_bytes_error INTEGER,"          \
+    " alloc_blocks_error INTEGER, alloc_bytes_error INTEGER,"        \
     " PRIMARY KEY (census, process, site)) WITHOUT ROWID;"
 
 /*
@@ -342,7 +345,9 @@ enum {
     " coalesce(c.t_us, p.end_us) AS t_us,"                             \
     " coalesce(c.kind, 'drained') AS kind, c.label, u.census, u.site," \
     " coalesce(s.kind, 'native') AS site_kind, s.is_cut,"              \
-    " u.live_blocks, u.live_bytes, u.alloc_blocks, u.alloc_bytes"      \
+    " u.live_blocks, u.live_bytes, u.alloc_blocks, u.alloc_bytes,"     \
+    " u.live_blocks_error, u.live_bytes_error,"                        \
+    " u.alloc_blocks_error, u.alloc_bytes_error"                       \
     " FROM site_use u LEFT JOIN census c ON c.id = u.census"           \
     " LEFT JOIN process p ON p.id = u.process"                         \
     " LEFT JOIN site s ON s.id = u.site;"                              \

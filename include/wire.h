@@ -33,7 +33,7 @@
 
 enum {
     WIRE_MAGIC = 0x31647372, /* "rsd1" */
-    WIRE_VERSION = 2,
+    WIRE_VERSION = 3,
     WIRE_BATCH_BYTES = 4096,
     WIRE_BUFFER_BYTES = 64 * 1024,
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
@@ -44,6 +44,7 @@ enum {
     WIRE_MOST_FRAMES = 256,     /* of a stack */
     WIRE_MOST_STACKS = 1 << 16, /* numbers are smaller */
     WIRE_STACK_SHIFT = 8,       /* of a stack's number in a BIRTH's detail */
+    WIRE_IS_SAMPLE = 1 << 7,    /* in a BIRTH's detail and a DEATH's */
 };
 
 /* A malloc'ed block of so many usable bytes is an event in any case. */
@@ -121,7 +122,7 @@ static_assert(sizeof(struct wire_hello) == 192, "a packed layout");
 
 /* What is told of the malloc family: the more, the greater. */
 enum wire_level {
-    WIRE_LEVEL_WATCH,  /* counts, and large blocks */
+    WIRE_LEVEL_WATCH,  /* counts, large blocks, and a sample of all others */
     WIRE_LEVEL_EXACT,  /* each block, in an order that is its own */
     WIRE_LEVEL_STACKS, /* and with each birth the native stack */
     WIRE_N_LEVELS,
@@ -141,9 +142,10 @@ struct wire_welcome {
     uint16_t verdict;      /* enum wire_verdict */
     uint32_t full_wait_ms; /* the most a full pipe holds a write; 0: drop */
     uint32_t level;        /* enum wire_level */
+    uint64_t sample_bytes; /* at level watch: see struct wire_birth; or 0 */
 };
 
-static_assert(sizeof(struct wire_welcome) == 16, "a packed layout");
+static_assert(sizeof(struct wire_welcome) == 24, "a packed layout");
 
 /* ---- the shared memory ------------------------------------------------- */
 
@@ -377,8 +379,10 @@ struct wire_remap {
 
 /*
  * A block of WIRE_LARGE_BYTES or more, or one of any size that glibc made a
- * mapping of its own; detail: enum wire_caller, and from bit 8 on the number of
- * its stack, 0: none.
+ * mapping of its own; or with WIRE_IS_SAMPLE one of a Poisson sample of all
+ * others, of which a block of n usable bytes is with probability 1 - exp(-n /
+ * sample_bytes). Detail: enum wire_caller, and from bit 8 on the number of its
+ * stack, 0: none.
  */
 struct wire_birth {
     struct wire_record record;
@@ -389,6 +393,7 @@ struct wire_birth {
     uint64_t caller;
 };
 
+/* Detail: WIRE_IS_SAMPLE if its birth was one of the sample. */
 struct wire_death {
     struct wire_record record;
     uint64_t stamp;

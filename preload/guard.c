@@ -138,8 +138,8 @@ guard_begin(void)
 
 /* ---- entering ---------------------------------------------------------- */
 
-static void
-count_lost(unsigned n_events)
+void
+guard_lose(unsigned n_events)
 {
     if (process_birth() != PROCESS_KNOWN) {
         atomic_fetch_add(&guard.n_missed, n_events);
@@ -164,7 +164,7 @@ make_up(void)
 {
     struct wire_counters *common = shared_common_counters();
     atomic_store(&guard.has_missed, false);
-    count_lost((unsigned)atomic_exchange(&guard.n_missed, 0));
+    guard_lose((unsigned)atomic_exchange(&guard.n_missed, 0));
     for (unsigned caller = 0; caller < WIRE_N_CALLERS; caller++) {
         move(&guard.missed[caller].births, &common[caller].births);
         move(&guard.missed[caller].birth_bytes, &common[caller].birth_bytes);
@@ -179,6 +179,7 @@ settle_unheard(void)
 {
     if (self.counters == NULL)
         self.counters = self.unheard;
+    self.until_sample = UINT64_MAX;
     self.is_ready = real_is_glibc();
 }
 
@@ -199,11 +200,11 @@ struct thread *
 guard_enter(unsigned n_events)
 {
     if (self.is_busy) {
-        count_lost(n_events);
+        guard_lose(n_events);
         return NULL;
     }
     if (process_birth() != PROCESS_KNOWN && !introduce_child()) {
-        count_lost(n_events);
+        guard_lose(n_events);
         return NULL;
     }
     if (process_mode() == PROCESS_OFF) {
@@ -216,7 +217,7 @@ guard_enter(unsigned n_events)
     disarm(&self);
     if ((self.buffer == NULL || self.is_adrift) && !take_buffer()) {
         self.is_busy = false;
-        count_lost(n_events);
+        guard_lose(n_events);
         return NULL;
     }
     return &self;
@@ -381,7 +382,9 @@ guard_in_child(void)
     self.places_end = NULL;
     self.turns_end = NULL;
     self.turn = 0;
+    self.random = 0;
+    self.until_sample = 0;
     self.counters = NULL;
-    if (!self.is_busy)
+    if (!self.is_adrift)
         self.buffer = NULL;
 }

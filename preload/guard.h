@@ -29,6 +29,9 @@ void guard_begin(void);
 struct thread *guard_enter(unsigned n_events);
 void guard_leave(struct thread *thread);
 
+/* What cannot be told: it is counted, and said. */
+void guard_lose(unsigned n_events);
+
 /* At level exact: the events that it tells next are in their order. */
 void guard_take_turn(struct thread *thread);
 

@@ -34,6 +34,7 @@ static_assert(PROCESS_UNKNOWN == 0, "what a wiped page says");
 
 _Atomic int process_current_mode = PROCESS_EARLY;
 _Atomic int process_current_level = WIRE_LEVEL_WATCH;
+_Atomic uint64_t process_current_sample_bytes;
 _Atomic uint8_t process_telling = 1;
 
 static struct {
@@ -214,11 +215,14 @@ introduce(int wait_ms)
         .command = process.command,
         .command_bytes = hello->command_bytes,
     };
-    enum wire_level level =
-        (enum wire_level)atomic_load(&process_current_level);
-    const bool is_met = sink_open(hello, &texts, fd, wait_ms, &level);
+    struct sink_terms terms = {
+        .level = (enum wire_level)atomic_load(&process_current_level),
+        .sample_bytes = process_sample_bytes(),
+    };
+    const bool is_met = sink_open(hello, &texts, fd, wait_ms, &terms);
     raw_close(fd);
-    atomic_store(&process_current_level, (int)level);
+    atomic_store(&process_current_level, (int)terms.level);
+    atomic_store(&process_current_sample_bytes, terms.sample_bytes);
     set_mode(is_met ? PROCESS_ON : PROCESS_OFF);
     set_known();
     return is_met;

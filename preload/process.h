@@ -38,11 +38,29 @@ process_is_exact(void)
            WIRE_LEVEL_EXACT;
 }
 
+/* At level watch: the mean distance of samples; 0: there are none. */
+extern HIDDEN _Atomic uint64_t process_current_sample_bytes;
+
+static inline uint64_t
+process_sample_bytes(void)
+{
+    return atomic_load_explicit(&process_current_sample_bytes,
+                                memory_order_relaxed);
+}
+
+static inline bool
+process_is_sampling(void)
+{
+    return process_sample_bytes() != 0 && !process_is_exact();
+}
+
+/* Of each block that is told, or of some. */
 static inline bool
 process_wants_stacks(void)
 {
-    return atomic_load_explicit(&process_current_level, memory_order_relaxed) ==
-           WIRE_LEVEL_STACKS;
+    return process_is_sampling() ||
+           atomic_load_explicit(&process_current_level, memory_order_relaxed) ==
+               WIRE_LEVEL_STACKS;
 }
 
 /* What the preload found out about the interpreter, for the introduction. */

@@ -56,6 +56,12 @@ record_remap(struct thread *thread, uint64_t death_stamp,
     PUT(thread, &remap, REMAP, (uint32_t)fresh->flags);
 }
 
+static uint32_t
+sample_bit(const struct record_block *block)
+{
+    return block->is_sample ? (uint32_t)WIRE_IS_SAMPLE : 0;
+}
+
 void
 record_birth(struct thread *thread, const struct record_block *block)
 {
@@ -67,16 +73,20 @@ record_birth(struct thread *thread, const struct record_block *block)
         .caller = block->caller,
     };
     PUT(thread, &birth, BIRTH,
-        thread_caller(block->caller) | block->stack << WIRE_STACK_SHIFT);
+        thread_caller(block->caller) | block->stack << WIRE_STACK_SHIFT |
+            sample_bit(block));
 }
 
 void
-record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
-             uint64_t n_bytes)
+record_death(struct thread *thread, uint64_t stamp,
+             const struct record_block *block)
 {
     struct wire_death death = {
-        .stamp = stamp, .addr = addr, .n_bytes = n_bytes};
-    PUT(thread, &death, DEATH, 0);
+        .stamp = stamp,
+        .addr = block->addr,
+        .n_bytes = block->n_bytes,
+    };
+    PUT(thread, &death, DEATH, sample_bit(block));
 }
 
 void

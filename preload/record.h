@@ -37,11 +37,12 @@ struct record_block {
     uint64_t asked_bytes;
     uintptr_t caller;
     uint32_t stack; /* its number; 0: none */
+    bool is_sample; /* and not told for itself */
 };
 
 void record_birth(struct thread *thread, const struct record_block *block);
-void record_death(struct thread *thread, uint64_t stamp, uint64_t addr,
-                  uint64_t n_bytes);
+void record_death(struct thread *thread, uint64_t stamp,
+                  const struct record_block *block);
 
 /* The death told last of this block was none: it was not to be moved. */
 void record_revival(struct thread *thread, uint64_t addr, uint64_t n_bytes,

@@ -171,7 +171,7 @@ wait_for(int fd, short events, long wait_ms)
 }
 
 static bool
-receive_welcome(int fd, int wait_ms, enum wire_level *level)
+receive_welcome(int fd, int wait_ms, struct sink_terms *terms)
 {
     struct wire_welcome welcome;
     if (wait_for(fd, POLLIN, wait_ms) != 1 ||
@@ -182,7 +182,8 @@ receive_welcome(int fd, int wait_ms, enum wire_level *level)
         return false;
     sink.full_wait_ms = welcome.full_wait_ms;
     if (welcome.level < WIRE_N_LEVELS)
-        *level = (enum wire_level)welcome.level;
+        terms->level = (enum wire_level)welcome.level;
+    terms->sample_bytes = welcome.sample_bytes;
     return true;
 }
 
@@ -243,7 +244,7 @@ adopt(int fd)
 
 bool
 sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-          int shared_fd, int wait_ms, enum wire_level *level)
+          int shared_fd, int wait_ms, struct sink_terms *terms)
 {
     const int fd = connect_collector();
     if (fd < 0)
@@ -265,7 +266,7 @@ sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
         close_all(fds + WIRE_FD_MEM, WIRE_N_FDS - WIRE_FD_MEM);
         raw_close(pipe[0]);
         if (is_met && wait_ms > 0)
-            is_met = receive_welcome(fd, wait_ms, level);
+            is_met = receive_welcome(fd, wait_ms, terms);
         if (is_met)
             is_met = adopt(pipe[1]);
         else

@@ -30,17 +30,23 @@ struct sink_texts {
     size_t command_bytes;
 };
 
+/* What the collector wants to be told. */
+struct sink_terms {
+    enum wire_level level;
+    uint64_t sample_bytes;
+};
+
 /* The address of the collector's socket; false: the path is too long. */
 bool sink_address(const char *path);
 
 /*
  * Connects, hands over the pipe, shared_fd and the five /proc/self files, and
- * waits wait_ms for the welcome, which says the level (0: takes it for
- * granted). False: nobody took
- * us, and nothing is left open. At most one sink is open in a process.
+ * waits wait_ms for the welcome, which says the terms (0: takes those given for
+ * granted). False: nobody took us, and nothing is left open. At most one sink
+ * is open in a process.
  */
 bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-               int shared_fd, int wait_ms, enum wire_level *level);
+               int shared_fd, int wait_ms, struct sink_terms *terms);
 
 /*
  * Batches of WIRE_BATCH_BYTES, one behind another. Where the thread may wait, a

@@ -37,6 +37,9 @@ struct thread {
     uint64_t *places_end;
     uint64_t *turns_end;
     uint64_t turn; /* its last one in its buffer; 0: none */
+    /* sample.h: bytes that a birth exceeds to be told, and whence the next. */
+    uint64_t until_sample;
+    uint64_t random; /* 0: the countdown has not begun */
     struct wire_counters unheard[WIRE_N_CALLERS]; /* when nobody listens */
 };
 

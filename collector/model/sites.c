@@ -1,5 +1,6 @@
 #include "collector/model/sites.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -296,20 +297,45 @@ add(struct sites_use *sum, const struct sites_use *use)
     sum->live_bytes += use->live_bytes;
     sum->alloc_blocks += use->alloc_blocks;
     sum->alloc_bytes += use->alloc_bytes;
+    sum->live_blocks_variance += use->live_blocks_variance;
+    sum->live_bytes_variance += use->live_bytes_variance;
+    sum->alloc_blocks_variance += use->alloc_blocks_variance;
+    sum->alloc_bytes_variance += use->alloc_bytes_variance;
+}
+
+static uint32_t
+known_site(const struct sites *sites, uint32_t number)
+{
+    const struct stack *stack;
+    HASH_FIND(hh, sites->stacks, &number, sizeof(number), stack);
+    return stack == NULL ? 0 : stack->site;
 }
 
 static struct sites_use
 use_of(const struct sites *sites, const struct livemap_tally *tally)
 {
-    const struct stack *stack;
-    HASH_FIND(hh, sites->stacks, &tally->stack, sizeof(tally->stack), stack);
     return (struct sites_use){
-        .site = stack == NULL ? 0 : stack->site,
+        .site = known_site(sites, tally->stack),
         .live_blocks = tally->live_blocks,
         .live_bytes = tally->live_bytes,
         .alloc_blocks = tally->alloc_blocks,
         .alloc_bytes = tally->alloc_bytes,
     };
+}
+
+/* One for each site, ascending; returns how many there are. */
+static size_t
+join(struct sites_use *uses, size_t n_uses)
+{
+    size_t n = 0;
+    qsort(uses, n_uses, sizeof(*uses), compare_uses);
+    for (size_t i = 0; i < n_uses; i++) {
+        if (n != 0 && uses[n - 1].site == uses[i].site)
+            add(&uses[n - 1], &uses[i]);
+        else
+            uses[n++] = uses[i];
+    }
+    return n;
 }
 
 struct sites_use *
@@ -324,13 +350,36 @@ sites_list(struct sites *sites, const struct livemap *map, size_t *n)
         if ((tallies[i].live_blocks | tallies[i].alloc_blocks) != 0)
             uses[n_uses++] = use_of(sites, &tallies[i]);
     }
-    qsort(uses, n_uses, sizeof(*uses), compare_uses);
-    *n = 0;
-    for (size_t i = 0; i < n_uses; i++) {
-        if (*n != 0 && uses[*n - 1].site == uses[i].site)
-            add(&uses[*n - 1], &uses[i]);
-        else
-            uses[(*n)++] = uses[i];
-    }
+    *n = join(uses, n_uses);
+    return uses;
+}
+
+static struct sites_use
+estimated_use(const struct sites *sites, const struct samples_tally *tally)
+{
+    return (struct sites_use){
+        .site = known_site(sites, tally->stack),
+        .live_blocks = (uint64_t)llround(tally->live_blocks.total),
+        .live_bytes = (uint64_t)llround(tally->live_bytes.total),
+        .alloc_blocks = (uint64_t)llround(tally->alloc_blocks.total),
+        .alloc_bytes = (uint64_t)llround(tally->alloc_bytes.total),
+        .live_blocks_variance = tally->live_blocks.variance,
+        .live_bytes_variance = tally->live_bytes.variance,
+        .alloc_blocks_variance = tally->alloc_blocks.variance,
+        .alloc_bytes_variance = tally->alloc_bytes.variance,
+    };
+}
+
+struct sites_use *
+sites_estimate(struct sites *sites, const struct samples *samples, size_t *n)
+{
+    size_t n_tallies;
+    struct samples_tally *tallies = samples_list(samples, &n_tallies);
+    struct sites_use *uses = xcalloc(n_tallies + 1, sizeof(*uses));
+    look_again(sites);
+    for (size_t i = 0; i < n_tallies; i++)
+        uses[i] = estimated_use(sites, &tallies[i]);
+    free(tallies);
+    *n = join(uses, n_tallies);
     return uses;
 }

@@ -19,6 +19,7 @@
 
 #include "collector/model/catalogue.h"
 #include "collector/model/livemap.h"
+#include "collector/model/samples.h"
 
 enum {
     SITES_MOST_FRAMES = 256, /* of a stack; more are cut off */
@@ -61,6 +62,11 @@ struct sites_use {
     uint64_t live_bytes;
     uint64_t alloc_blocks; /* by the process itself, as livemap_tally says */
     uint64_t alloc_bytes;
+    /* Of each, where it is estimated; 0: it is exact. */
+    double live_blocks_variance;
+    double live_bytes_variance;
+    double alloc_blocks_variance;
+    double alloc_bytes_variance;
 };
 
 /*
@@ -69,5 +75,9 @@ struct sites_use {
  */
 struct sites_use *sites_list(struct sites *sites, const struct livemap *map,
                              size_t *n);
+
+/* The same of what a sample says. */
+struct sites_use *sites_estimate(struct sites *sites,
+                                 const struct samples *samples, size_t *n);
 
 #endif

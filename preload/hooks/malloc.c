@@ -23,6 +23,7 @@
 #include "preload/python/gc.h"
 #include "preload/real.h"
 #include "preload/record.h"
+#include "preload/sample.h"
 #include "preload/stacks.h"
 
 /* Where the caller of the hook that uses it goes on. */
@@ -143,6 +144,27 @@ tell_birth(struct thread *thread, const struct record_block *block)
         record_event(thread, event);
 }
 
+static struct record_block
+described(void *block, size_t asked, uintptr_t caller)
+{
+    return (struct record_block){
+        .addr = (uintptr_t)block,
+        .n_bytes = usable_bytes(block),
+        .asked_bytes = asked,
+        .caller = caller,
+    };
+}
+
+/* Of the sample; false: there is no room, which is a loss. */
+static bool
+keep(const void *block)
+{
+    const bool is_kept = sample_keep((uintptr_t)block);
+    if (!is_kept)
+        guard_lose(1);
+    return is_kept;
+}
+
 /* Returns the block, so that a hook ends with this call. */
 static COLD void *
 note_birth(void *block, size_t asked, uintptr_t caller)
@@ -150,13 +172,10 @@ note_birth(void *block, size_t asked, uintptr_t caller)
     if (tell_in_turn(block, &asked, caller))
         return block;
     const int saved_errno = errno;
-    struct record_block born = {
-        .addr = (uintptr_t)block,
-        .n_bytes = usable_bytes(block),
-        .asked_bytes = asked,
-        .caller = caller,
-    };
-    const bool is_event = is_told(block, born.n_bytes);
+    struct record_block born = described(block, asked, caller);
+    const bool is_large = is_told(block, born.n_bytes);
+    born.is_sample = !is_large && sample_takes(born.n_bytes) && keep(block);
+    const bool is_event = is_large || born.is_sample;
 
     /* Events of one word are counted where they arrive, all others here. */
     struct thread *thread = guard_enter(is_event);
@@ -174,17 +193,37 @@ note_birth(void *block, size_t asked, uintptr_t caller)
     return block;
 }
 
+/* It was counted, and a point fell into it; or the countdown is to begin. */
+static COLD void *
+note_sample(void *block, size_t asked, uintptr_t caller)
+{
+    struct record_block born = described(block, asked, caller);
+    born.is_sample = true;
+    if (!sample_is_due(born.n_bytes) || !keep(block))
+        return block;
+    const int saved_errno = errno;
+    struct thread *thread = guard_enter(1);
+    if (thread != NULL) {
+        born.stack = stacks_number(thread, caller);
+        record_birth(thread, &born);
+        guard_leave(thread);
+    }
+    errno = saved_errno;
+    return block;
+}
+
 static void
-tell_death(struct thread *thread, uint64_t stamp, uint64_t addr,
-           uint64_t n_bytes, uintptr_t caller)
+tell_death(struct thread *thread, uint64_t stamp,
+           const struct record_block *block)
 {
     guard_take_turn(thread);
-    if (is_word(addr, n_bytes, n_bytes))
+    if (is_word(block->addr, block->n_bytes, block->n_bytes))
         record_event(thread,
-                     WIRE_EVENT_DEATH | wire_event(addr, n_bytes, n_bytes,
-                                                   thread_caller(caller)));
+                     WIRE_EVENT_DEATH |
+                         wire_event(block->addr, block->n_bytes, block->n_bytes,
+                                    thread_caller(block->caller)));
     else
-        record_death(thread, stamp, addr, n_bytes);
+        record_death(thread, stamp, block);
 }
 
 static ALWAYS_INLINE void *
@@ -196,25 +235,33 @@ born_exactly(void *block, size_t asked, uintptr_t caller)
 
 /* A block that is an event has a stamp. */
 static COLD void
-note_death(uint64_t addr, uint64_t n_bytes, uint64_t stamp, uintptr_t caller)
+note_death(const struct record_block *block, uint64_t stamp)
 {
     const int saved_errno = errno;
     struct thread *thread = guard_enter(stamp != 0);
-    if (thread == NULL || stamp == 0 || !is_word(addr, n_bytes, n_bytes))
-        guard_count_death(caller, n_bytes);
+    if (thread == NULL || stamp == 0 ||
+        !is_word(block->addr, block->n_bytes, block->n_bytes))
+        guard_count_death(block->caller, block->n_bytes);
     if (thread != NULL) {
         if (stamp != 0)
-            tell_death(thread, stamp, addr, n_bytes, caller);
+            tell_death(thread, stamp, block);
         guard_leave(thread);
     }
     errno = saved_errno;
 }
 
-/* Deaths are stamped before the real call; those that are not told are 0. */
+/*
+ * Deaths are stamped before the real call; those that are not told are 0. A
+ * block of the sample is none any more: who is given its address next may keep
+ * it there, too.
+ */
 static uint64_t
-stamp_death(const void *block, uint64_t n_bytes)
+stamp_death(const void *block, struct record_block *dying)
 {
-    return is_told(block, n_bytes) ? process_next_stamp() : 0;
+    if (is_told(block, dying->n_bytes))
+        return process_next_stamp();
+    dying->is_sample = sample_may_be(block) && sample_let_go(dying->addr);
+    return dying->is_sample ? process_next_stamp() : 0;
 }
 
 /* It lives on: the allocator could not move it. */
@@ -238,9 +285,9 @@ free_slowly(void *block, uintptr_t caller)
     if (bootstrap_owns(block))
         return;
     if (!tell_in_turn(block, NULL, caller)) {
-        const uint64_t n_bytes = usable_bytes(block);
-        note_death((uintptr_t)block, n_bytes, stamp_death(block, n_bytes),
-                   caller);
+        struct record_block dying = described(block, 0, caller);
+        const uint64_t stamp = stamp_death(block, &dying);
+        note_death(&dying, stamp);
     }
     real.free(block);
 }
@@ -268,9 +315,9 @@ move_out(void *old, size_t size, uintptr_t caller)
 static COLD void *
 reallocate_exactly(void *old, size_t size, uintptr_t caller)
 {
-    const uint64_t n_bytes = usable_bytes(old);
+    struct record_block dying = described(old, 0, caller);
     if (!tell(old, NULL, caller) && !tell_in_turn(old, NULL, caller))
-        note_death((uintptr_t)old, n_bytes, stamp_death(old, n_bytes), caller);
+        note_death(&dying, stamp_death(old, &dying));
     void *fresh = real.realloc(old, size);
     if (fresh != NULL)
         born_exactly(fresh, size, caller);
@@ -286,14 +333,16 @@ reallocate_slowly(void *old, size_t size, uintptr_t caller)
         return move_out(old, size, caller);
     if (process_is_exact())
         return reallocate_exactly(old, size, caller);
-    const uintptr_t was = (uintptr_t)old; /* once freed, not to be looked at */
-    const uint64_t was_bytes = usable_bytes(old);
-    const uint64_t stamp = stamp_death(old, was_bytes);
+    struct record_block dying = described(old, 0, caller);
+    const uint64_t stamp = stamp_death(old, &dying);
 
     void *fresh = real.realloc(old, size);
-    if (fresh == NULL && size != 0)
-        return NULL; /* out of memory: the old block lives on */
-    note_death(was, was_bytes, stamp, caller);
+    if (fresh == NULL && size != 0) { /* the old block lives on */
+        if (dying.is_sample)
+            sample_keep(dying.addr);
+        return NULL;
+    }
+    note_death(&dying, stamp);
     if (fresh != NULL)
         note_birth(fresh, size, caller);
     return fresh;
@@ -308,12 +357,15 @@ is_for_hot_path(const void *block)
            likely((size_word(block) & CHUNK_NOTABLE) == 0);
 }
 
-static ALWAYS_INLINE void
+/* Whether the sample's countdown came to its end with it. */
+static ALWAYS_INLINE bool
 count_birth(const void *block, uintptr_t caller)
 {
+    const uint64_t n_bytes = (size_word(block) & ~CHUNK_FLAGS) - 8;
     struct wire_counters *counters = &self.counters[thread_caller(caller)];
     thread_add(&counters->births, 1);
-    thread_add(&counters->birth_bytes, (size_word(block) & ~CHUNK_FLAGS) - 8);
+    thread_add(&counters->birth_bytes, n_bytes);
+    return unlikely(sample_counts_down(n_bytes));
 }
 
 static ALWAYS_INLINE void
@@ -331,16 +383,32 @@ born(void *block, size_t asked, uintptr_t caller)
         return NULL;
     if (unlikely(!is_for_hot_path(block)))
         return born_exactly(block, asked, caller);
-    count_birth(block, caller);
-    return block;
+    return count_birth(block, caller) ? note_sample(block, asked, caller)
+                                      : block;
+}
+
+/* It looks like one of the sample. */
+static COLD void
+free_suspect(void *block, uintptr_t caller)
+{
+    if (sample_has((uintptr_t)block)) {
+        free_slowly(block, caller);
+        return;
+    }
+    count_death(size_word(block), caller);
+    real.free(block);
 }
 
 static ALWAYS_INLINE void
 release(void *block, uintptr_t caller)
 {
-    if (likely(is_for_hot_path(block)))
+    if (likely(is_for_hot_path(block))) {
+        if (unlikely(sample_may_be(block))) {
+            free_suspect(block, caller);
+            return;
+        }
         count_death(size_word(block), caller);
-    else if (!tell(block, NULL, caller)) {
+    } else if (!tell(block, NULL, caller)) {
         free_slowly(block, caller);
         return;
     }
@@ -352,7 +420,8 @@ reallocate(void *old, size_t size, uintptr_t caller)
 {
     if (old == NULL)
         return born(real.malloc(size), size, caller);
-    if (unlikely(!is_for_hot_path(old)))
+    if (unlikely(!is_for_hot_path(old)) ||
+        (unlikely(sample_may_be(old)) && sample_has((uintptr_t)old)))
         return reallocate_slowly(old, size, caller);
 
     const uint64_t was = size_word(old);

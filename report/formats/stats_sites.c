@@ -25,6 +25,16 @@ put_frame(struct json *json, const struct query_frame *frame)
     json_close(json, '}');
 }
 
+/* What is exact has no error. */
+static void
+put_estimate(struct json *json, const char *key, int64_t figure,
+             const char *error_key, int64_t error)
+{
+    json_number(json, key, figure);
+    if (error != QUERY_UNKNOWN)
+        json_number(json, error_key, error);
+}
+
 /* What a site holds of others' pages is not known yet. */
 static void
 put_site(struct json *json, const struct query_site *site)
@@ -40,10 +50,14 @@ put_site(struct json *json, const struct query_site *site)
         json_null(json, "cut");
     else
         json_bool(json, "cut", site->is_cut == 1);
-    json_number(json, "live_bytes", site->live_bytes);
-    json_number(json, "live_blocks", site->live_blocks);
-    json_number(json, "alloc_bytes", site->alloc_bytes);
-    json_number(json, "alloc_blocks", site->alloc_blocks);
+    put_estimate(json, "live_bytes", site->live_bytes, "live_bytes_error",
+                 site->live_bytes_error);
+    put_estimate(json, "live_blocks", site->live_blocks, "live_blocks_error",
+                 site->live_blocks_error);
+    put_estimate(json, "alloc_bytes", site->alloc_bytes, "alloc_bytes_error",
+                 site->alloc_bytes_error);
+    put_estimate(json, "alloc_blocks", site->alloc_blocks, "alloc_blocks_error",
+                 site->alloc_blocks_error);
     json_null(json, "held_exclusive_bytes");
     json_null(json, "held_split_bytes");
     json_null(json, "leverage");
@@ -134,6 +148,32 @@ put_frame_text(struct text *text, const struct query_frame *frame)
     free(place);
 }
 
+static bool
+is_estimate(const struct query_site *site)
+{
+    return site->live_bytes_error != QUERY_UNKNOWN;
+}
+
+/* What stands below a site's figures: their errors, or nothing. */
+static void
+put_errors(struct text *text, const struct query_site *site)
+{
+    char size[UNITS_BYTES];
+    char count[UNITS_BYTES];
+    const int sign_bytes = 1; /* of "±", beyond its one column */
+    if (!is_estimate(site)) {
+        text_addf(text, "%*s", FRAME_COLUMN - 2, "");
+        return;
+    }
+    char *bytes = xasprintf("± %s", units_bytes(size, site->live_bytes_error));
+    char *blocks =
+        xasprintf("± %s", units_count(count, site->live_blocks_error));
+    text_addf(text, "  %*s %*s", 10 + sign_bytes, bytes, 10 + sign_bytes,
+              blocks);
+    free(bytes);
+    free(blocks);
+}
+
 static void
 put_site_text(struct text *text, const struct query_site *site)
 {
@@ -148,10 +188,26 @@ put_site_text(struct text *text, const struct query_site *site)
     else if (site->n_frames == 0)
         text_add(text, "(not in this recording)\n");
     for (size_t i = 0; i < site->n_frames && i < MOST_FRAMES; i++) {
+        if (i == 1)
+            put_errors(text, site);
         if (i != 0)
-            text_addf(text, "%*s", FRAME_COLUMN, "");
+            text_addf(text, "%*s", i == 1 ? 2 : FRAME_COLUMN, "");
         put_frame_text(text, &site->frames[i]);
     }
+    if (site->n_frames < 2 && is_estimate(site)) {
+        put_errors(text, site);
+        text_add(text, "\n");
+    }
+}
+
+static bool
+has_estimates(const struct query_sites *sites, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_estimate(&sites->sites[i]))
+            return true;
+    }
+    return false;
 }
 
 void
@@ -166,6 +222,9 @@ stats_sites_text(struct text *text, struct query *query, int64_t process,
         text_add(text, "\n        live     blocks  born at, called from\n");
     for (size_t i = 0; i < n_live && i < MOST_SITES; i++)
         put_site_text(text, &sites.sites[i]);
+    if (has_estimates(&sites, n_live))
+        text_add(text, "  ± one standard error: a sample of the blocks was "
+                       "told with its stack\n");
     if (n_live > MOST_SITES)
         text_addf(text, "  and %zu sites more: see --json\n",
                   n_live - MOST_SITES);

@@ -306,6 +306,11 @@ struct query_site {
     int64_t live_bytes;
     int64_t alloc_blocks;
     int64_t alloc_bytes;
+    /* One standard error of each; QUERY_UNKNOWN: it is exact. */
+    int64_t live_blocks_error;
+    int64_t live_bytes_error;
+    int64_t alloc_blocks_error;
+    int64_t alloc_bytes_error;
     struct query_frame *frames; /* innermost first, inlined ones too */
     size_t n_frames;
 };

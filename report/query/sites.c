@@ -22,6 +22,16 @@ has_tables(struct query *query)
                                               " WHERE name = 'site_use'"));
 }
 
+/* Before there were estimates, all was exact. */
+static bool
+has_errors(struct query *query)
+{
+    return has_row(query,
+                   statement_of(query, "SELECT 1 FROM"
+                                       " pragma_table_info('site_use')"
+                                       " WHERE name = 'live_bytes_error'"));
+}
+
 static sqlite3_stmt *
 about_two(struct query *query, const char *sql, int64_t first, int64_t second)
 {
@@ -63,18 +73,24 @@ census_of(struct query *query, int64_t process,
     return id;
 }
 
+#define ERRORS                                  \
+    " u.live_blocks_error, u.live_bytes_error," \
+    " u.alloc_blocks_error, u.alloc_bytes_error"
+#define NO_ERRORS " NULL, NULL, NULL, NULL"
+#define USES(errors)                                                      \
+    "SELECT u.site, coalesce(s.kind, 'native'), s.is_cut,"                \
+    " u.live_blocks, u.live_bytes, u.alloc_blocks, u.alloc_bytes," errors \
+    " FROM site_use u LEFT JOIN site s ON s.id = u.site"                  \
+    " WHERE u.census = ? AND u.process = ?"                               \
+    " ORDER BY u.live_bytes DESC, u.alloc_bytes DESC, u.site"
+
 static void
 read_uses(struct query *query, int64_t census, int64_t process,
           struct query_sites *sites)
 {
     size_t capacity = 0;
     sqlite3_stmt *row =
-        about_two(query,
-                  "SELECT u.site, coalesce(s.kind, 'native'), s.is_cut,"
-                  " u.live_blocks, u.live_bytes, u.alloc_blocks, u.alloc_bytes"
-                  " FROM site_use u LEFT JOIN site s ON s.id = u.site"
-                  " WHERE u.census = ? AND u.process = ?"
-                  " ORDER BY u.live_bytes DESC, u.alloc_bytes DESC, u.site",
+        about_two(query, has_errors(query) ? USES(ERRORS) : USES(NO_ERRORS),
                   census, process);
     while (statement_step(query, row)) {
         XGROW(sites->sites, capacity, sites->n);
@@ -86,6 +102,10 @@ read_uses(struct query *query, int64_t census, int64_t process,
             .live_bytes = statement_number(row, 4),
             .alloc_blocks = statement_number(row, 5),
             .alloc_bytes = statement_number(row, 6),
+            .live_blocks_error = statement_number(row, 7),
+            .live_bytes_error = statement_number(row, 8),
+            .alloc_blocks_error = statement_number(row, 9),
+            .alloc_bytes_error = statement_number(row, 10),
         };
     }
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "include/rendezvous.h"
+#include "include/sampling.h"
 #include "include/text.h"
 #include "include/xalloc.h"
 #include "report/beside.h"
@@ -27,7 +28,7 @@ enum { READY_MS = 10000 };
 
 static const char help[] =
     "usage: residue run [-o REC] [-f] [-q] [--exact] [--native-stacks]\n"
-    "                   [--on-full=wait|drop]\n"
+    "                   [--sample BYTES] [--on-full=wait|drop]\n"
     "                   [--report[=F.html]] [--] CMD ...\n"
     "\n"
     "Runs CMD as if residue were not there, and afterwards says on standard\n"
@@ -39,6 +40,10 @@ static const char help[] =
     "  -q               say nothing\n"
     "  --exact          record every call of malloc and free, in order\n"
     "  --native-stacks  the same, and of each block the stack that made it\n"
+    "  --sample BYTES   without --exact: how far apart on average the bytes "
+    "are\n"
+    "                   whose blocks tell their stack (default: 512K; 0: "
+    "none)\n"
     "  --on-full=wait   where CMD is faster than it can be recorded it waits,\n"
     "                   but never longer than 10 s, and 0.1 s without --exact\n"
     "                   (the default)\n"
@@ -52,7 +57,8 @@ struct options {
     bool is_quiet;
     bool is_exact;
     bool has_stacks;
-    bool drops; /* rather than wait, when the pipe is full */
+    const char *sample; /* BYTES; NULL: as many as the collector thinks */
+    bool drops;         /* rather than wait, when the pipe is full */
     char **command;
 };
 
@@ -81,14 +87,39 @@ is_drop(const char *word)
     return is_it;
 }
 
+static const char *
+checked_sample(const char *word)
+{
+    uint64_t n_bytes;
+    if (!sampling_parse(word, &n_bytes))
+        errx(EXIT_BAD_USAGE,
+             "--sample %s: it is a number of bytes, as 512K or 1M", word);
+    return word;
+}
+
+static void
+check_options(const struct options *options, bool has_command)
+{
+    if (options->sample != NULL && (options->is_exact || options->has_stacks))
+        errx(EXIT_BAD_USAGE, "--sample goes without --exact, by which every "
+                             "block is told");
+    if (options->output != NULL && options->output[0] == '\0')
+        errx(EXIT_BAD_USAGE, "-o wants a file's name");
+    if (!has_command) {
+        fputs(help, stderr);
+        exit(EXIT_BAD_USAGE);
+    }
+}
+
 static struct options
 parse(int argc, char **argv)
 {
-    enum { REPORT = 256, EXACT, STACKS, ON_FULL, HELP };
+    enum { REPORT = 256, EXACT, STACKS, SAMPLE, ON_FULL, HELP };
     static const struct option known[] = {
         {"report",        optional_argument, NULL, REPORT },
         {"exact",         no_argument,       NULL, EXACT  },
         {"native-stacks", no_argument,       NULL, STACKS },
+        {"sample",        required_argument, NULL, SAMPLE },
         {"on-full",       required_argument, NULL, ON_FULL},
         {"help",          no_argument,       NULL, HELP   },
         {NULL,            0,                 NULL, 0      },
@@ -113,6 +144,9 @@ parse(int argc, char **argv)
         case STACKS:
             options.has_stacks = true;
             break;
+        case SAMPLE:
+            options.sample = checked_sample(optarg);
+            break;
         case ON_FULL:
             options.drops = is_drop(optarg);
             break;
@@ -128,13 +162,7 @@ parse(int argc, char **argv)
             exit(EXIT_BAD_USAGE);
         }
     }
-    const bool has_empty_name =
-        options.output != NULL && options.output[0] == '\0';
-    if (optind == argc || has_empty_name) {
-        fputs(has_empty_name ? "residue run: -o wants a file's name\n" : help,
-              stderr);
-        exit(EXIT_BAD_USAGE);
-    }
+    check_options(&options, optind != argc);
     options.command = argv + optind;
     return options;
 }
@@ -220,11 +248,15 @@ start_collector(struct run *run)
     char drop[] = "--on-full=drop";
     char exact[] = "--exact";
     char stacks[] = "--native-stacks";
-    char *const more[] = {run->options.drops ? drop : wait,
-                          run->options.has_stacks ? stacks
-                          : run->options.is_exact ? exact
-                                                  : NULL,
-                          NULL};
+    char sample[] = "--sample";
+    char *more[6] = {run->options.drops ? drop : wait};
+    size_t n = 1;
+    if (run->options.has_stacks || run->options.is_exact)
+        more[n++] = run->options.has_stacks ? stacks : exact;
+    if (run->options.sample != NULL) {
+        more[n++] = sample;
+        more[n++] = (char *)(uintptr_t)run->options.sample;
+    }
     struct control_reply reply = {0};
     if (!launch_collector(&run->collector, run->collector_program, run->socket,
                           run->recording, more))

@@ -64,6 +64,7 @@ def programs():
         (target("page_kinds", "forked"), 2, BOTH),
         (target("raw_map"), 1, BOTH),
         (target("refuse_vm_readv", *target("ends", "return")), 1, BOTH),
+        (target("sampled", "2"), 3, BOTH),
         (target("sites", *plugins), 1, BOTH),
         (target("sites", *plugins, "unseen"), 1, ONE),
         (target("sparse", "blocks", "16"), 1, BOTH),

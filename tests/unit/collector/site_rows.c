@@ -253,3 +253,21 @@ Test(site_rows, what_is_put_reaches_the_file)
     sqlite3_close(file);
     scratch_remove(&scratch);
 }
+
+Test(site_rows, an_error_is_kept_and_none_is_null)
+{
+    const struct recording_use uses[] = {
+        {1,   2, 300, 4, 500, 1, 20, 2, 30},
+        {2, 2, 300,  4,   500     },
+    };
+    check_true(site_rows_put_last(rows, 1, uses, 2));
+    check_eq(number("SELECT count(*) FROM v_sites WHERE site = 1 AND"
+                    " live_blocks_error = 1 AND live_bytes_error = 20 AND"
+                    " alloc_blocks_error = 2 AND alloc_bytes_error = 30"),
+             1);
+    check_eq(number("SELECT count(*) FROM v_sites WHERE site = 2 AND"
+                    " live_blocks_error IS NULL AND live_bytes_error IS NULL"
+                    " AND alloc_blocks_error IS NULL"
+                    " AND alloc_bytes_error IS NULL"),
+             1);
+}

@@ -1,5 +1,6 @@
 #include "collector/uses.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "include/recording.h"
@@ -72,6 +73,52 @@ Test(uses, those_that_hold_least_become_one)
             most_left = known[i].live_bytes;
     }
     check_ge(least_kept, most_left);
+    free(uses);
+    free(known);
+}
+
+Test(uses, what_is_estimated_has_one_standard_error)
+{
+    const struct sites_use known[] = {
+        {.site = 3,                      .live_bytes = 500, .alloc_bytes = 500},
+        { .site = 7,
+         .live_blocks = 10,
+         .live_bytes = 1000,
+         .alloc_bytes = 1000000,
+         .live_blocks_variance = 0.0001,
+         .live_bytes_variance = 10000,
+         .alloc_bytes_variance = 1e8},
+    };
+    size_t n;
+    struct recording_use *uses = uses_of(known, 2, &n);
+    check_eq(uses[0].live_bytes_error, 0);
+    check_eq(uses[1].live_blocks_error, 1); /* it is not exact */
+    check_eq(uses[1].live_bytes_error, 101);
+    check_eq(uses[1].alloc_bytes_error, 10001);
+    check_eq(uses[1].alloc_blocks_error, 0);
+    free(uses);
+}
+
+Test(uses, errors_of_those_that_become_one_add_up_by_their_squares)
+{
+    enum { N = RECORDING_MOST_USES + 3 };
+    struct sites_use *known = xcalloc(N, sizeof(*known));
+    for (uint32_t i = 0; i < N; i++)
+        known[i] = (struct sites_use){.site = i, .live_bytes = 1000000};
+    /* The last four hold least; two of these are exact. */
+    for (uint32_t i = N - 4; i < N; i++)
+        known[i].live_bytes = 1000;
+    known[N - 1].live_bytes_variance = 9e10;
+    known[N - 2].live_bytes_variance = 16e10;
+    size_t n;
+    struct recording_use *uses = uses_of(known, N, &n);
+    const struct recording_use *other = &uses[RECORDING_MOST_USES - 1];
+    check_eq(other->site, RECORDING_SITE_OTHER);
+    check_eq(other->live_bytes, 4000);
+    const double three = samples_error(1000, 9e10);
+    const double four = samples_error(1000, 16e10);
+    check_le(other->live_bytes_error, sqrt(three * three + four * four) + 3);
+    check_ge(other->live_bytes_error, sqrt(three * three + four * four) - 1);
     free(uses);
     free(known);
 }

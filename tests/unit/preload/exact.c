@@ -26,7 +26,7 @@ enum { LARGE = 200000 };
 static void
 set_up(void)
 {
-    memory_sink_level = WIRE_LEVEL_EXACT;
+    memory_sink_terms.level = WIRE_LEVEL_EXACT;
     check_true(guard_init());
     process_introduce();
     guard_begin();

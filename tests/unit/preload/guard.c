@@ -152,7 +152,7 @@ Test(early_guard, before_the_introduction_the_common_buffer_is_borrowed)
     struct thread *thread = enter(1);
     check_eq(thread->buffer_index, 0);
     check_true(thread->is_borrowing);
-    record_death(thread, 1, 2, 3);
+    record_death(thread, 1, &(struct record_block){.addr = 2, .n_bytes = 3});
     guard_leave(thread);
     check_false(self.is_ready);
     check_eq(shared_buffer(0)->owner_tid, 0);
@@ -207,7 +207,7 @@ tell_one(void *context)
     struct thread *thread = guard_enter(1);
     if (thread == NULL)
         return NULL;
-    record_death(thread, 1, 2, 3);
+    record_death(thread, 1, &(struct record_block){.addr = 2, .n_bytes = 3});
     guard_leave(thread);
     *(uint32_t *)context = thread->buffer_index;
     return context;
@@ -243,7 +243,8 @@ tell_late(void *value)
     struct thread *thread = guard_enter(1);
     guard_count_death(0, 10);
     if (thread != NULL) {
-        record_death(thread, 1, 2, 3);
+        record_death(thread, 1,
+                     &(struct record_block){.addr = 2, .n_bytes = 3});
         guard_leave(thread);
     }
 }
@@ -279,7 +280,8 @@ tell_many(void *context)
         struct thread *thread = guard_enter(1);
         guard_count_birth(0, 10);
         if (thread != NULL) {
-            record_death(thread, i, 2, 3);
+            record_death(thread, i,
+                         &(struct record_block){.addr = 2, .n_bytes = 3});
             guard_leave(thread);
         }
     }
@@ -329,7 +331,7 @@ first_event_of_child(void)
     if (thread == NULL || process_birth() == PROCESS_UNKNOWN ||
         !process_is_ours())
         return 2;
-    record_death(thread, 1, 2, 3);
+    record_death(thread, 1, &(struct record_block){.addr = 2, .n_bytes = 3});
     guard_leave(thread);
     if (memory_sink->n_hellos != 2 || memory_sink->wait_ms != 0 ||
         memory_sink->n_closed == 0)

@@ -8,6 +8,7 @@
 
 #include "preload/bootstrap.h"
 #include "preload/guard.h"
+#include "preload/sample.h"
 #include "preload/shared.h"
 #include "tests/unit/preload/fake_real.h"
 #include "tests/unit/preload/process.h"
@@ -423,4 +424,153 @@ Test(early_malloc, what_comes_before_the_introduction_is_kept)
     check_counters(2, 2);
     check_eq(shared_buffer(0)->n_events, 2); /* the small one says nothing */
     check_eq(n_records(), 3);
+}
+
+/* ---- a sample ---------------------------------------------------------- */
+
+/* The next block is one of the sample, and none after it for long. */
+static void
+sample_next(void)
+{
+    process_current_sample_bytes = 1ull << 40;
+    self.random = 1;
+    self.until_sample = 0;
+}
+
+static const struct wire_birth *
+birth_of(const void *block, unsigned number)
+{
+    const struct wire_birth *birth = record(number, WIRE_KIND_BIRTH);
+    check_eq(birth->addr, (uintptr_t)block);
+    check_eq(birth->n_bytes, fake_real_usable(block));
+    check_true((birth->record.detail & WIRE_IS_SAMPLE) != 0);
+    check_true(birth->record.detail >> WIRE_STACK_SHIFT != 0);
+    return birth;
+}
+
+static const struct wire_death *
+death_of(uintptr_t addr, unsigned number)
+{
+    const struct wire_death *death = record(number, WIRE_KIND_DEATH);
+    check_eq(death->addr, addr);
+    check_true((death->record.detail & WIRE_IS_SAMPLE) != 0);
+    return death;
+}
+
+/* A thread says who it is; then come an image or two, and a stack. */
+static unsigned
+first_birth(void)
+{
+    const char *batch = (const char *)self.buffer + WIRE_BATCH_BYTES;
+    size_t at = sizeof(struct wire_batch);
+    struct wire_record head;
+    for (unsigned number = 0;; number++) {
+        memcpy(&head, batch + at, sizeof(head));
+        cr_assert(head.n_bytes != 0, "no birth was told");
+        if (head.kind == WIRE_KIND_BIRTH)
+            return number;
+        at += head.n_bytes;
+    }
+}
+
+Test(malloc, of_a_sample_birth_and_death_are_told_and_counted)
+{
+    hooked_free(hooked_malloc(10));
+    sample_next();
+    void *block = hooked_malloc(100);
+    void *other = hooked_malloc(100);
+    const uintptr_t addr = (uintptr_t)block;
+    const unsigned number = first_birth();
+    check_eq(birth_of(block, number)->asked_bytes, 100);
+    check_eq(n_records(), 1);
+    hooked_free(other);
+    check_eq(n_records(), 1);
+    hooked_free(block);
+    check_eq(n_records(), 2);
+    check_ge(
+        death_of(addr, number + 1)->stamp,
+        ((const struct wire_birth *)record(number, WIRE_KIND_BIRTH))->stamp +
+            1);
+    check_counters(3, 3);
+    check_eq(counters().birth_bytes, counters().death_bytes);
+}
+
+Test(malloc, a_sampled_block_that_moves_dies_and_need_not_be_sampled_again)
+{
+    hooked_free(hooked_malloc(10));
+    sample_next();
+    void *block = hooked_malloc(100);
+    const uintptr_t addr = (uintptr_t)block;
+    const unsigned number = first_birth();
+    void *moved = hooked_realloc(block, 5000);
+    check_eq(n_records(), 2);
+    death_of(addr, number + 1);
+    hooked_free(moved);
+    check_eq(n_records(), 2);
+    check_counters(3, 3);
+}
+
+Test(malloc, a_sampled_block_that_cannot_move_is_one_still)
+{
+    hooked_free(hooked_malloc(10));
+    sample_next();
+    void *block = hooked_malloc(100);
+    const uintptr_t addr = (uintptr_t)block;
+    const unsigned number = first_birth();
+    fake_real.is_out_of_memory = true;
+    check_true(hooked_realloc(block, 5000) == NULL);
+    fake_real.is_out_of_memory = false;
+    check_eq(n_records(), 1);
+    hooked_free(block);
+    death_of(addr, number + 1);
+    check_counters(2, 2);
+}
+
+Test(malloc, what_shares_a_place_with_a_sampled_block_is_only_counted)
+{
+    void *block = hooked_malloc(100);
+    check_true(sample_keep((uintptr_t)block +
+                           (uintptr_t)SAMPLE_FILTER_PLACES * SAMPLE_GRAIN));
+    check_true(sample_may_be(block));
+    block = hooked_realloc(block, 200);
+    hooked_free(block);
+    check_eq(n_records(), 0);
+    check_counters(2, 2);
+}
+
+Test(malloc, another_allocators_blocks_are_sampled_too)
+{
+    fake_real.is_glibc = false;
+    sample_next();
+    void *block = hooked_malloc(100);
+    const uintptr_t addr = (uintptr_t)block;
+    const unsigned number = first_birth();
+    birth_of(block, number);
+    hooked_free(hooked_malloc(100));
+    check_eq(n_records(), 1);
+    hooked_free(block);
+    death_of(addr, number + 1);
+    check_counters(2, 2);
+}
+
+Test(malloc, a_sample_that_is_too_large_is_a_loss)
+{
+    const uintptr_t addr = (uintptr_t)hooked_malloc(100);
+    while (sample_keep(addr))
+        continue;
+    fake_real_reset();
+    sample_next();
+    check_eq((uintptr_t)hooked_malloc(100), addr);
+    check_eq(n_records(), 0);
+    check_eq(self.buffer->lost_events, 1);
+}
+
+Test(malloc, where_a_sample_is_taken_large_blocks_have_stacks)
+{
+    process_current_sample_bytes = 1ull << 40;
+    void *block = hooked_malloc(LARGE);
+    const struct wire_birth *birth = record(first_birth(), WIRE_KIND_BIRTH);
+    check_eq(birth->record.detail & WIRE_IS_SAMPLE, 0);
+    check_true(birth->record.detail >> WIRE_STACK_SHIFT != 0);
+    hooked_free(block);
 }

@@ -7,7 +7,7 @@
 struct memory_sink *memory_sink;
 enum sink_result memory_sink_result = SINK_SENT;
 bool memory_sink_is_met = true;
-enum wire_level memory_sink_level = WIRE_LEVEL_WATCH;
+struct sink_terms memory_sink_terms;
 void (*memory_sink_during_write)(void);
 
 void
@@ -27,10 +27,10 @@ sink_address(const char *path)
 
 bool
 sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
-          int shared_fd, int wait_ms, enum wire_level *level)
+          int shared_fd, int wait_ms, struct sink_terms *terms)
 {
     (void)texts;
-    *level = memory_sink_level;
+    *terms = memory_sink_terms;
     (void)shared_fd;
     const unsigned n =
         __atomic_fetch_add(&memory_sink->n_hellos, 1, __ATOMIC_RELAXED);

@@ -29,7 +29,7 @@ extern struct memory_sink *memory_sink;
 /* What the next writes and hellos answer. */
 extern enum sink_result memory_sink_result;
 extern bool memory_sink_is_met;
-extern enum wire_level memory_sink_level;
+extern struct sink_terms memory_sink_terms;
 
 /* Called inside of each write, if set. */
 extern void (*memory_sink_during_write)(void);

@@ -111,7 +111,7 @@ Test(record, a_birth_of_another_caller_is_native)
 
 Test(record, a_death)
 {
-    record_death(&writer, 9, 1, 2);
+    record_death(&writer, 9, &(struct record_block){.addr = 1, .n_bytes = 2});
     const struct wire_death *death = first_record();
     CHECK_HEAD(death, DEATH, 0);
     check_eq(death->stamp, 9);
@@ -161,7 +161,7 @@ Test(record, an_interpreter)
 
 Test(record, an_end_is_sent_at_once)
 {
-    record_death(&writer, 1, 2, 3);
+    record_death(&writer, 1, &(struct record_block){.addr = 2, .n_bytes = 3});
     check_eq(memory_sink->n_batches, 0);
     record_end(&writer, WIRE_END_ATEXIT, 5, 42);
     check_eq(memory_sink->n_batches, 1);

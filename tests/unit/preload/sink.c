@@ -117,8 +117,8 @@ open_with(int verdict)
     pthread_t collector;
     answer = verdict;
     pthread_create(&collector, NULL, serve, NULL);
-    enum wire_level level = WIRE_LEVEL_WATCH;
-    const bool is_open = sink_open(&hello, &texts, shared, 1000, &level);
+    struct sink_terms terms = {0};
+    const bool is_open = sink_open(&hello, &texts, shared, 1000, &terms);
     pthread_join(collector, NULL);
     close(shared);
     return is_open;
@@ -230,35 +230,35 @@ Test(sink, who_is_refused_leaves_nothing_open)
 
 Test(sink, a_collector_of_another_user_never_gets_our_memory)
 {
-    enum wire_level level = WIRE_LEVEL_WATCH;
+    struct sink_terms terms = {0};
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
     if (seteuid(12345) != 0)
         cr_skip_test("becoming another user needs root");
     check_eq(listen(listener, 8), 0); /* whose credentials are shown */
     check_eq(seteuid(0), 0);
-    check_false(sink_open(&hello, &texts, 0, 0, &level));
+    check_false(sink_open(&hello, &texts, 0, 0, &terms));
 }
 
 Test(sink, without_a_collector_there_is_no_sink)
 {
-    enum wire_level level = WIRE_LEVEL_WATCH;
+    struct sink_terms terms = {0};
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
     const unsigned before = n_descriptors();
     check_true(sink_address("/no/such/socket"));
-    check_false(sink_open(&hello, &texts, 0, 100, &level));
+    check_false(sink_open(&hello, &texts, 0, 100, &terms));
     check_eq(n_descriptors(), before);
 }
 
 Test(sink, a_silent_collector_is_waited_for_only_so_long)
 {
-    enum wire_level level = WIRE_LEVEL_WATCH;
+    struct sink_terms terms = {0};
     const struct wire_hello hello = {0};
     const struct sink_texts texts = {"", 0, "", 0};
-    check_false(sink_open(&hello, &texts, 0, 50, &level)); /* nobody accepts */
+    check_false(sink_open(&hello, &texts, 0, 50, &terms)); /* nobody accepts */
     check_true(
-        sink_open(&hello, &texts, 0, 0, &level)); /* nor is it waited for */
+        sink_open(&hello, &texts, 0, 0, &terms)); /* nor is it waited for */
     sink_close();
 }
 

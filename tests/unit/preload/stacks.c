@@ -29,7 +29,7 @@ enum { LARGE = 200000 };
 static void
 set_up(void)
 {
-    memory_sink_level = WIRE_LEVEL_STACKS;
+    memory_sink_terms.level = WIRE_LEVEL_STACKS;
     check_true(guard_init());
     process_introduce();
     unwind_init();

@@ -281,21 +281,75 @@ Test(sites, names_of_strangers_keep_to_their_line)
     free(text);
 }
 
+/* ---- estimates --------------------------------------------------------- */
+
+static void
+put_estimates(void)
+{
+    const uint32_t deep = add_site("/lib/libx.so.1", 0x40, 3, false);
+    const uint32_t alone = add_site(NULL, 0x7f00, 1, false);
+    const struct recording_use uses[] = {
+        {deep,  2, 3000, 4, 5000, 1, 1024, 2, 2048},
+        {alone, 1, 100,  1, 100,  3, 70,   3, 70  },
+    };
+    put_last(uses, 2);
+}
+
+Test(sites, an_estimate_has_its_error_beside_it)
+{
+    put_estimates();
+    char *json = said("end", true);
+    cr_assert(strstr(json, "\"live_bytes\":3000,\"live_bytes_error\":1024,"
+                           "\"live_blocks\":2,\"live_blocks_error\":1,"
+                           "\"alloc_bytes\":5000,\"alloc_bytes_error\":2048,"
+                           "\"alloc_blocks\":4,\"alloc_blocks_error\":2,"),
+              "%s", json);
+    free(json);
+    check_said("end", false,
+               "\n        live     blocks  born at, called from\n"
+               "     2.9 KiB          2  libx.so.1+0x40\n"
+               "   ± 1.0 KiB        ± 1  libx.so.1+0x50\n"
+               "                         libx.so.1+0x60\n"
+               "       100 B          1  0x7f00\n"
+               "      ± 70 B        ± 3\n"
+               "  ± one standard error: a sample of the blocks was told with "
+               "its stack\n");
+}
+
 /* ---- of another time --------------------------------------------------- */
+
+static void
+change(const char *sql)
+{
+    recorded_seal(&recorded);
+    sqlite3 *file;
+    check_eq(sqlite3_open(recorded.path, &file), SQLITE_OK);
+    check_eq(sqlite3_exec(file, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(file);
+}
 
 Test(sites, a_recording_from_before_them_has_none)
 {
     put_census(CENSUS_end, 100, NULL, 0);
-    recorded_seal(&recorded);
-    sqlite3 *file;
-    check_eq(sqlite3_open(recorded.path, &file), SQLITE_OK);
-    check_eq(sqlite3_exec(file,
-                          "DROP VIEW v_sites; DROP VIEW v_frames;"
-                          "DROP TABLE site_use; DROP TABLE site;"
-                          "DROP TABLE site_frame; DROP TABLE frame;"
-                          "DROP TABLE frame_name; DROP TABLE module;",
-                          NULL, NULL, NULL),
-             SQLITE_OK);
-    sqlite3_close(file);
+    change("DROP VIEW v_sites; DROP VIEW v_frames;"
+           "DROP TABLE site_use; DROP TABLE site;"
+           "DROP TABLE site_frame; DROP TABLE frame;"
+           "DROP TABLE frame_name; DROP TABLE module;");
     check_said("end", true, "{\"sites\":null}");
+}
+
+Test(sites, of_before_there_were_estimates_all_is_exact)
+{
+    put_estimates();
+    change("DROP VIEW v_sites;"
+           "ALTER TABLE site_use DROP COLUMN live_blocks_error;"
+           "ALTER TABLE site_use DROP COLUMN live_bytes_error;"
+           "ALTER TABLE site_use DROP COLUMN alloc_blocks_error;"
+           "ALTER TABLE site_use DROP COLUMN alloc_bytes_error;"
+           "PRAGMA user_version = 2");
+    char *json = said("end", true);
+    cr_assert(strstr(json, "\"live_bytes\":3000,\"live_blocks\":2"), "%s",
+              json);
+    cr_assert(strstr(json, "error") == NULL, "%s", json);
+    free(json);
 }
