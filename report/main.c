@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
     {"inspect", verb_inspect, "the same of a process that runs already"      },
     {"why",     verb_why,     "the verdict on a recording or a process"      },
     {"stats",   verb_stats,   "ledger, arenas, classes, types, collections"  },
+    {"diff",    verb_diff,    "what two moments differ in"                   },
     {"report",  verb_report,  "one self-contained page"                      },
     {"query",   verb_query,   "SQL on a recording"                           },
     {"mark",    verb_mark,    "label this moment, take a full census now"    },

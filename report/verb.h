@@ -20,6 +20,7 @@ int verb_run(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_why(int argc, char **argv);
 int verb_stats(int argc, char **argv);
+int verb_diff(int argc, char **argv);
 int verb_report(int argc, char **argv);
 int verb_query(int argc, char **argv);
 int verb_mark(int argc, char **argv);

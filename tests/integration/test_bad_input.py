@@ -42,11 +42,12 @@ def test_verbs():
     one_line(residue("whyy"), 2, "whyy", "did you mean 'why'")
     one_line(residue("xyz"), 2, "xyz", "--help")
     usage(residue())
-    for verb in ("why", "stats", "report", "query", "mark"):
+    for verb in ("why", "stats", "diff", "report", "query", "mark"):
         usage(residue(verb))
         usage(residue(verb, "--no-such-option", "x"))
     usage(residue("run"))
-    for verb in ("why", "stats", "report", "query", "mark", "run", "doctor"):
+    for verb in ("why", "stats", "diff", "report", "query", "mark", "run",
+                 "doctor"):
         result = residue(verb, "--help")
         same("status of %s --help" % verb, result.returncode, 0)
         if b"usage: residue " + verb.encode() not in result.stdout:
@@ -154,8 +155,8 @@ def recorded():
 
 
 READERS = (("why",), ("stats",), ("stats", "--json"), ("why", "--json"),
-           ("report", "-o", "page.html"), ("query", None, "SELECT * FROM "
-                                           "v_ledger"))
+           ("diff", None, None), ("report", "-o", "page.html"),
+           ("query", None, "SELECT * FROM v_ledger"))
 
 
 def read(reader, path):

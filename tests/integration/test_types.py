@@ -122,6 +122,15 @@ def differences(moments, growth, tracked):
     return wrong
 
 
+def diff_of(recording):
+    """What `residue diff` says that build() added."""
+    result = chain.run(chain.chain.residue, "diff", "--json",
+                       recording + "@base", recording + "@built")
+    process = json.loads(result.stdout)["processes"][0]
+    return {row["name"]: row["count"][1] - row["count"][0]
+            for row in process["types"]}
+
+
 def compare(interpreter):
     with Live(interpreter.path, "-c", PROGRAM) as live:
         moments = {}
@@ -133,10 +142,13 @@ def compare(interpreter):
             live.say("") if moment != "tracked" else None
         live.process.stdin.close()
         live.process.wait()
+        diff = diff_of(live.recording)
     truth = json.loads(said)
     wrong = differences(moments, expected(interpreter), truth)
     if wrong:
         raise AssertionError("; ".join(wrong))
+    growth = {name: diff.get(name) for name in expected(interpreter)}
+    chain.same("residue diff", growth, expected(interpreter))
     altered = dict(truth, set=truth["set"] + 1)
     if not differences(moments, expected(interpreter), altered):
         raise AssertionError("a set added to the truth goes unnoticed")
