@@ -70,7 +70,7 @@ leave_for_good(void *value)
 {
     (void)value;
     environment_leave();
-    self.is_ready = false;
+    self.ready = NULL;
     self.is_leaving = true;
     self.counters = NULL;
     if (self.buffer == NULL || self.is_busy || process_birth() != PROCESS_KNOWN)
@@ -180,7 +180,7 @@ settle_unheard(void)
     if (self.counters == NULL)
         self.counters = self.unheard;
     self.until_sample = UINT64_MAX;
-    self.is_ready = real_is_glibc();
+    self.ready = real_is_glibc() ? self.counters : NULL;
 }
 
 /* False: another thread is at it. */
@@ -241,9 +241,10 @@ guard_leave(struct thread *thread)
         arm(thread);
     }
     thread->is_busy = false;
-    thread->is_ready =
-        thread->counters != NULL && real_is_glibc() && !process_is_exact() &&
+    const bool is_ready =
+        real_is_glibc() && !process_is_exact() &&
         !atomic_load_explicit(&guard.is_slow, memory_order_relaxed);
+    thread->ready = is_ready ? thread->counters : NULL;
 }
 
 void
@@ -292,7 +293,8 @@ void
 guard_slow_down(bool is_slow)
 {
     atomic_store(&guard.is_slow, is_slow);
-    self.is_ready = self.is_ready && !is_slow;
+    if (is_slow)
+        self.ready = NULL;
     if (is_slow && !self.is_busy)
         disarm(&self);
 }
@@ -362,7 +364,7 @@ guard_before_fork(void)
     const uint32_t number = process_note_fork();
     if (process_is_exact() && number != 0)
         tell_fork(number);
-    self.is_ready = false;
+    self.ready = NULL;
     disarm(&self);
 }
 
@@ -374,7 +376,7 @@ void
 guard_in_child(void)
 {
     process_leave_stream(self.buffer_index);
-    self.is_ready = false;
+    self.ready = NULL;
     self.is_leaving = false;
     self.is_borrowing = false;
     self.is_adrift = self.is_adrift || self.is_busy;

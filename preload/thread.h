@@ -2,8 +2,8 @@
  * thread.h - what each thread of the target carries for us
  *
  * One small block of initial-exec TLS: no allocation, no lock, no call into the
- * dynamic linker. The hot paths of the hooks read is_ready and add to
- * *counters; everything else is guard.c's.
+ * dynamic linker. The hot paths of the hooks add to *ready, if there is
+ * one; everything else is guard.c's.
  */
 #ifndef PRELOAD_THREAD_H
 #define PRELOAD_THREAD_H
@@ -16,11 +16,11 @@
 
 struct thread {
     /*
-     * The hot path may count by itself: the thread has its counters, the
-     * allocator is glibc's, nothing waits for the interpreter. False at the
+     * Where the hot path may count by itself: the thread has its counters, the
+     * allocator is glibc's, nothing waits for the interpreter. NULL at the
      * start and around a fork.
      */
-    bool is_ready;
+    struct wire_counters *ready;
     bool is_busy;      /* between guard_enter and guard_leave */
     bool is_leaving;   /* its destructor ran: what comes now comes last */
     bool is_borrowing; /* a buffer, for this one event */

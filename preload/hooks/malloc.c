@@ -5,7 +5,7 @@
  * additions: blocks below WIRE_LARGE_BYTES are counted, not recorded. All else
  * (a thread's first event, a large or mmapped chunk, an allocator that is not
  * glibc's, memory from the bootstrap arena) goes through the slow paths, which
- * the size word or is_ready select.
+ * the size word or thread.h's `ready` select.
  *
  * glibc's chunk (malloc/malloc.c, struct malloc_chunk): the word before a block
  * holds the chunk's size and three flags; a block's usable size is that less 8,
@@ -350,28 +350,36 @@ reallocate_slowly(void *old, size_t size, uintptr_t caller)
 
 /* ---- the hot paths ----------------------------------------------------- */
 
-static ALWAYS_INLINE bool
-is_for_hot_path(const void *block)
+/*
+ * Where the block is to be counted; NULL: on a slow path. They are asked for
+ * once a call: a signal handler may fork, and its child may have none.
+ */
+static ALWAYS_INLINE struct wire_counters *
+counters_for(const void *block)
 {
-    return likely(self.is_ready) &&
-           likely((size_word(block) & CHUNK_NOTABLE) == 0);
+    struct wire_counters *counters =
+        __atomic_load_n(&self.ready, __ATOMIC_RELAXED);
+    return likely(counters != NULL) &&
+                   likely((size_word(block) & CHUNK_NOTABLE) == 0)
+               ? counters
+               : NULL;
 }
 
 /* Whether the sample's countdown came to its end with it. */
 static ALWAYS_INLINE bool
-count_birth(const void *block, uintptr_t caller)
+count_birth(struct wire_counters *counters, const void *block, uintptr_t caller)
 {
     const uint64_t n_bytes = (size_word(block) & ~CHUNK_FLAGS) - 8;
-    struct wire_counters *counters = &self.counters[thread_caller(caller)];
+    counters += thread_caller(caller);
     thread_add(&counters->births, 1);
     thread_add(&counters->birth_bytes, n_bytes);
     return unlikely(sample_counts_down(n_bytes));
 }
 
 static ALWAYS_INLINE void
-count_death(uint64_t word, uintptr_t caller)
+count_death(struct wire_counters *counters, uint64_t word, uintptr_t caller)
 {
-    struct wire_counters *counters = &self.counters[thread_caller(caller)];
+    counters += thread_caller(caller);
     thread_add(&counters->deaths, 1);
     thread_add(&counters->death_bytes, (word & ~CHUNK_FLAGS) - 8);
 }
@@ -381,33 +389,37 @@ born(void *block, size_t asked, uintptr_t caller)
 {
     if (unlikely(block == NULL))
         return NULL;
-    if (unlikely(!is_for_hot_path(block)))
+    struct wire_counters *counters = counters_for(block);
+    if (unlikely(counters == NULL))
         return born_exactly(block, asked, caller);
-    return count_birth(block, caller) ? note_sample(block, asked, caller)
-                                      : block;
+    return count_birth(counters, block, caller)
+               ? note_sample(block, asked, caller)
+               : block;
 }
 
 /* It looks like one of the sample. */
 static COLD void
 free_suspect(void *block, uintptr_t caller)
 {
-    if (sample_has((uintptr_t)block)) {
+    struct wire_counters *counters = counters_for(block);
+    if (counters == NULL || sample_has((uintptr_t)block)) {
         free_slowly(block, caller);
         return;
     }
-    count_death(size_word(block), caller);
+    count_death(counters, size_word(block), caller);
     real.free(block);
 }
 
 static ALWAYS_INLINE void
 release(void *block, uintptr_t caller)
 {
-    if (likely(is_for_hot_path(block))) {
+    struct wire_counters *counters = counters_for(block);
+    if (likely(counters != NULL)) {
         if (unlikely(sample_may_be(block))) {
             free_suspect(block, caller);
             return;
         }
-        count_death(size_word(block), caller);
+        count_death(counters, size_word(block), caller);
     } else if (!tell(block, NULL, caller)) {
         free_slowly(block, caller);
         return;
@@ -420,7 +432,8 @@ reallocate(void *old, size_t size, uintptr_t caller)
 {
     if (old == NULL)
         return born(real.malloc(size), size, caller);
-    if (unlikely(!is_for_hot_path(old)) ||
+    struct wire_counters *counters = counters_for(old);
+    if (unlikely(counters == NULL) ||
         (unlikely(sample_may_be(old)) && sample_has((uintptr_t)old)))
         return reallocate_slowly(old, size, caller);
 
@@ -428,7 +441,7 @@ reallocate(void *old, size_t size, uintptr_t caller)
     void *fresh = real.realloc(old, size);
     if (fresh == NULL && size != 0)
         return NULL; /* out of memory: the old block lives on */
-    count_death(was, caller);
+    count_death(counters, was, caller);
     return born(fresh, size, caller);
 }
 

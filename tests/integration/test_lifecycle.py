@@ -258,6 +258,18 @@ def test_forks_within():
                   forked_once)
 
 
+def test_forks_amid():
+    """So may one in the midst of malloc, at any level"""
+    program = target("handlers", "fork-amid")
+    bare = run(*program)
+    for options in ((), ("--sample", "1K"), ("--exact",),
+                    ("--native-stacks",)):
+        ours = run(chain.chain.residue, "run", "-q", "-f", "-o", "it.rec",
+                   *options, "--", *program)
+        same("output and status (%s)" % " ".join(options), said(ours),
+             said(bare))
+
+
 # ---- descriptors -----------------------------------------------------------
 
 def stopped_once(command, options):

@@ -1,13 +1,14 @@
 /*
  * Signal handlers that allocate, and that do not return.
  *
- *   handlers between|aside|within|jump|jump-within|fork-within
+ *   handlers between|aside|within|jump|jump-within|fork-within|fork-amid
  *
  * `between` interrupts nobody's call; `aside` neither, on the smallest stack of
  * its own that a handler is promised; `within` calls of mmap: never one of
  * malloc, which may not be entered twice. `jump` leaves the handler of a fault
  * by siglongjmp, `jump-within` that of a timer, out of calls of mmap; of
- * `fork-within` it forks, and the child goes on with the call too.
+ * `fork-within` it forks, and the child goes on with the call too; of
+ * `fork-amid` it does so anywhere in malloc, realloc and free.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -157,20 +158,29 @@ fork_within(int number)
 }
 
 static void
-fork_out_within(void)
+allocate_once(void)
+{
+    static void *volatile block;
+    block = malloc(100);
+    block = realloc(block, 200);
+    free(block);
+}
+
+static void
+fork_out_of(void (*call)(void), int n_forks)
 {
     signal(SIGALRM, fork_within);
-    for (int forks = 0; forks < FORKS && !is_child; forks++) {
+    for (int forks = 0; forks < n_forks && !is_child; forks++) {
         is_armed = 1;
-        set_timer_once(300);
+        set_timer_once(100 + forks % 50);
         while (is_armed && !is_child)
-            map();
+            call();
     }
     for (int n = 0; n < ROUNDS; n++)
         allocate(n);
     if (is_child)
         _exit(7);
-    n_handled = n_handled == FORKS ? ROUNDS : 0;
+    n_handled = n_handled == n_forks ? ROUNDS : 0;
 }
 
 int
@@ -190,7 +200,9 @@ main(int argc, char **argv)
     } else if (strcmp(how, "jump-within") == 0) {
         jump_out_within();
     } else if (strcmp(how, "fork-within") == 0) {
-        fork_out_within();
+        fork_out_of(map, FORKS);
+    } else if (strcmp(how, "fork-amid") == 0) {
+        fork_out_of(allocate_once, 10 * FORKS);
     }
     printf("%d\n", n_handled >= ROUNDS);
     return 0;
