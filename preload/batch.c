@@ -175,7 +175,8 @@ count(struct wire_counters *counters, uint64_t event)
 
 void
 batch_count_events(struct wire_buffer_head *head,
-                   struct wire_counters counters[WIRE_N_CALLERS])
+                   struct wire_counters counters[WIRE_N_CALLERS],
+                   void (*counted)(uint64_t event))
 {
     const struct wire_record nothing = {.n_bytes = sizeof(nothing)};
     for (uint64_t sequence = 1; sequence <= head->sequence; sequence++) {
@@ -187,6 +188,7 @@ batch_count_events(struct wire_buffer_head *head,
                 break;
             if ((*word & WIRE_EVENT) != 0) {
                 count(counters, *word);
+                counted(*word);
                 memcpy(word, &nothing, sizeof(nothing));
             }
             at += ((const struct wire_record *)(const void *)word)->n_bytes;

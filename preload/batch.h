@@ -22,9 +22,10 @@ void batch_put_event(struct wire_buffer_head *head, uint32_t index,
 /* Sends what is there, so that the collector wakes; opens the next batch. */
 void batch_close(struct wire_buffer_head *head, uint32_t index);
 
-/* Turns all events of one word into counts. */
+/* Turns all events of one word into counts, and says so of each. */
 void batch_count_events(struct wire_buffer_head *head,
-                        struct wire_counters counters[WIRE_N_CALLERS]);
+                        struct wire_counters counters[WIRE_N_CALLERS],
+                        void (*counted)(uint64_t event));
 
 /*
  * Where the owner may write events by itself, word by word up to the end of the

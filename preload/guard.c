@@ -11,6 +11,7 @@
 #include "preload/raw.h"
 #include "preload/real.h"
 #include "preload/record.h"
+#include "preload/sample.h"
 #include "preload/shared.h"
 
 __thread struct thread self __attribute__((tls_model("initial-exec")));
@@ -129,13 +130,6 @@ guard_init(void)
     return guard.has_key;
 }
 
-void
-guard_begin(void)
-{
-    if (process_mode() == PROCESS_ON && !process_is_exact())
-        batch_count_events(shared_buffer(0), shared_common_counters());
-}
-
 /* ---- entering ---------------------------------------------------------- */
 
 void
@@ -245,6 +239,43 @@ guard_leave(struct thread *thread)
         real_is_glibc() && !process_is_exact() &&
         !atomic_load_explicit(&guard.is_slow, memory_order_relaxed);
     thread->ready = is_ready ? thread->counters : NULL;
+}
+
+/*
+ * What came before the level was known may be of the sample, like all else. On
+ * which stack it came nobody knows any more.
+ */
+static void
+sample_early(uint64_t event)
+{
+    const bool is_python = wire_event_caller(event) == WIRE_CALLER_PYTHON;
+    const struct record_block block = {
+        .addr = wire_event_addr(event),
+        .n_bytes = wire_event_bytes(event),
+        .asked_bytes = wire_event_bytes(event) - wire_event_slack(event),
+        .caller = is_python ? thread_python_text.start : 0,
+        .is_sample = true,
+    };
+    const bool is_death = (event & WIRE_EVENT_DEATH) != 0;
+    if (is_death ? !sample_let_go(block.addr)
+                 : !sample_takes(block.n_bytes) || !sample_keep(block.addr))
+        return;
+    struct thread *thread = guard_enter(1);
+    if (thread == NULL)
+        return;
+    if (is_death)
+        record_death(thread, process_next_stamp(), &block);
+    else
+        record_birth(thread, &block);
+    guard_leave(thread);
+}
+
+void
+guard_begin(void)
+{
+    if (process_mode() == PROCESS_ON && !process_is_exact())
+        batch_count_events(shared_buffer(0), shared_common_counters(),
+                           sample_early);
 }
 
 void

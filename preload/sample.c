@@ -130,51 +130,70 @@ bucket_of(uintptr_t addr, unsigned which)
     return buckets[hash >> (which == 0 ? 51 : 38) & (BUCKETS - 1)];
 }
 
-/* The first place of its two buckets that holds `what`, which may be 0. */
 static _Atomic uint64_t *
-find(uintptr_t addr, uint64_t what)
+find_in(_Atomic uint64_t *bucket, uint64_t what)
 {
-    for (unsigned which = 0; which < 2; which++) {
-        _Atomic uint64_t *bucket = bucket_of(addr, which);
-        for (unsigned i = 0; i < BUCKET_PLACES; i++) {
-            if (atomic_load_explicit(&bucket[i], memory_order_relaxed) == what)
-                return &bucket[i];
-        }
+    for (unsigned i = 0; i < BUCKET_PLACES; i++) {
+        if (atomic_load_explicit(&bucket[i], memory_order_relaxed) == what)
+            return &bucket[i];
     }
     return NULL;
 }
 
-static bool
-replace(uintptr_t addr, uint64_t what, uint64_t by)
+/* Where it is; NULL: nowhere. */
+static _Atomic uint64_t *
+find(uintptr_t addr)
 {
-    _Atomic uint64_t *place;
-    uint64_t there = what;
-    while ((place = find(addr, what)) != NULL &&
-           !atomic_compare_exchange_strong(place, &there, by))
-        there = what;
-    return place != NULL;
+    _Atomic uint64_t *place = find_in(bucket_of(addr, 0), addr);
+    return place != NULL ? place : find_in(bucket_of(addr, 1), addr);
+}
+
+static unsigned
+n_free(const _Atomic uint64_t *bucket)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < BUCKET_PLACES; i++)
+        n += atomic_load_explicit(&bucket[i], memory_order_relaxed) == 0;
+    return n;
+}
+
+/* A free place of its two buckets, of the emptier one; NULL: there is none. */
+static _Atomic uint64_t *
+find_free(uintptr_t addr)
+{
+    _Atomic uint64_t *first = bucket_of(addr, 0);
+    _Atomic uint64_t *second = bucket_of(addr, 1);
+    return find_in(n_free(first) >= n_free(second) ? first : second, 0);
 }
 
 bool
 sample_keep(uintptr_t addr)
 {
-    if (!replace(addr, 0, addr))
-        return false;
-    count(addr, 1);
-    return true;
+    _Atomic uint64_t *place;
+    uint64_t nobody = 0;
+    while ((place = find_free(addr)) != NULL &&
+           !atomic_compare_exchange_strong(place, &nobody, addr))
+        nobody = 0;
+    if (place != NULL)
+        count(addr, 1);
+    return place != NULL;
 }
 
 bool
 sample_has(uintptr_t addr)
 {
-    return find(addr, addr) != NULL;
+    return find(addr) != NULL;
 }
 
 bool
 sample_let_go(uintptr_t addr)
 {
-    if (!replace(addr, addr, 0))
-        return false;
-    count(addr, -1);
-    return true;
+    _Atomic uint64_t *place;
+    uint64_t it = addr;
+    while ((place = find(addr)) != NULL &&
+           !atomic_compare_exchange_strong(place, &it, 0))
+        it = addr;
+    if (place != NULL)
+        count(addr, -1);
+    return place != NULL;
 }

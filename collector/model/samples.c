@@ -93,13 +93,19 @@ weigh(const struct samples *samples, const struct census_block *block,
     bytes->variance += n * n * variance;
 }
 
-double
-samples_error(double total, double variance)
+/* The variance that a unit of the total brings: that of one more sample. */
+static double
+of_one(const struct samples_estimate *estimate)
 {
-    if (total <= 0 || variance <= 0)
-        return 0;
-    const double of_one = variance / total;
-    return sqrt(variance + doubt * of_one * of_one);
+    return estimate->variance > 0 ? estimate->variance / estimate->total : 0;
+}
+
+double
+samples_error(const struct samples_estimate *live,
+              const struct samples_estimate *alloc)
+{
+    const double one = live->variance > 0 ? of_one(live) : of_one(alloc);
+    return sqrt(live->variance + doubt * one * one);
 }
 
 /* ---- events ------------------------------------------------------------ */

@@ -44,8 +44,13 @@ struct samples_estimate {
     double variance; /* estimated likewise; 0: all were told for themselves */
 };
 
-/* One standard error; few samples tell little of their own spread, too. */
-double samples_error(double total, double variance);
+/*
+ * One standard error. Few samples tell little of their own spread, and where
+ * none is left of a stack that was sampled before, some may live all the same:
+ * `alloc` tells what a sample of it stands for, `live` may be that too.
+ */
+double samples_error(const struct samples_estimate *live,
+                     const struct samples_estimate *alloc);
 
 /* What the blocks of a stack add up to. */
 struct samples_tally {

@@ -290,8 +290,8 @@ compare_uses(const void *left, const void *right)
     return (a->site > b->site) - (a->site < b->site);
 }
 
-static void
-add(struct sites_use *sum, const struct sites_use *use)
+void
+sites_add(struct sites_use *sum, const struct sites_use *use)
 {
     sum->live_blocks += use->live_blocks;
     sum->live_bytes += use->live_bytes;
@@ -331,7 +331,7 @@ join(struct sites_use *uses, size_t n_uses)
     qsort(uses, n_uses, sizeof(*uses), compare_uses);
     for (size_t i = 0; i < n_uses; i++) {
         if (n != 0 && uses[n - 1].site == uses[i].site)
-            add(&uses[n - 1], &uses[i]);
+            sites_add(&uses[n - 1], &uses[i]);
         else
             uses[n++] = uses[i];
     }
@@ -354,15 +354,22 @@ sites_list(struct sites *sites, const struct livemap *map, size_t *n)
     return uses;
 }
 
+/* A hostile stream may say more than there can be. */
+static uint64_t
+whole(double total)
+{
+    return total < 0x1p62 ? (uint64_t)llround(total) : (uint64_t)1 << 62;
+}
+
 static struct sites_use
 estimated_use(const struct sites *sites, const struct samples_tally *tally)
 {
     return (struct sites_use){
         .site = known_site(sites, tally->stack),
-        .live_blocks = (uint64_t)llround(tally->live_blocks.total),
-        .live_bytes = (uint64_t)llround(tally->live_bytes.total),
-        .alloc_blocks = (uint64_t)llround(tally->alloc_blocks.total),
-        .alloc_bytes = (uint64_t)llround(tally->alloc_bytes.total),
+        .live_blocks = whole(tally->live_blocks.total),
+        .live_bytes = whole(tally->live_bytes.total),
+        .alloc_blocks = whole(tally->alloc_blocks.total),
+        .alloc_bytes = whole(tally->alloc_bytes.total),
         .live_blocks_variance = tally->live_blocks.variance,
         .live_bytes_variance = tally->live_bytes.variance,
         .alloc_blocks_variance = tally->alloc_blocks.variance,

@@ -69,6 +69,9 @@ struct sites_use {
     double alloc_bytes_variance;
 };
 
+/* Of two uses one, which keeps the sum's site. */
+void sites_add(struct sites_use *sum, const struct sites_use *use);
+
 /*
  * The sites that have or had blocks, ascending; all blocks of the map are in
  * one of them. The caller frees them.

@@ -339,7 +339,7 @@ reallocate_slowly(void *old, size_t size, uintptr_t caller)
     void *fresh = real.realloc(old, size);
     if (fresh == NULL && size != 0) { /* the old block lives on */
         if (dying.is_sample)
-            sample_keep(dying.addr);
+            keep(old);
         return NULL;
     }
     note_death(&dying, stamp);

@@ -494,9 +494,10 @@ put_malloc(struct text *text, const struct query_process *process)
               units_count(blocks, process->live_blocks),
               units_bytes(size, process->live_bytes));
     put_loss(text, process,
-             is_exact(process) ? "births and deaths lack them, live blocks are "
-                                 "uncertain by as many"
-                               : "figures of large blocks are not whole");
+             is_exact(process)
+                 ? "births and deaths lack them, live blocks are "
+                   "uncertain by as many"
+                 : "figures of large blocks and sites are not whole");
 }
 
 static void

@@ -74,7 +74,7 @@ Test(samples, a_block_that_is_told_for_itself_is_exact)
     check_near(tally.live_blocks.total, 1);
     check_near(tally.live_bytes.total, 250);
     check_near(tally.live_bytes.variance, 0);
-    check_near(samples_error(250, 0), 0);
+    check_near(samples_error(&tally.live_bytes, &tally.alloc_bytes), 0);
 }
 
 Test(samples, a_block_without_a_byte_is_none)
@@ -95,6 +95,19 @@ Test(samples, the_dead_were_allocated_but_do_not_live)
     check_near(tally.live_blocks.total, 0);
     check_near(tally.live_bytes.variance, 0);
     cr_assert(tally.alloc_bytes.total > 250);
+}
+
+Test(samples, where_no_sample_lives_some_may_live_all_the_same)
+{
+    for (uint64_t i = 0; i < 10; i++)
+        sampled(i + 1, 0x1000 * (i + 1), 10, 7);
+    for (uint64_t i = 0; i < 10; i++)
+        samples_death(samples, i + 11, 0x1000 * (i + 1));
+    const struct samples_tally tally = tally_of(samples, 7);
+    check_near(tally.live_bytes.total, 0);
+    /* A sample of ten bytes stands for about 1000. */
+    const double error = samples_error(&tally.live_bytes, &tally.alloc_bytes);
+    cr_assert(fabs(error - sqrt(1.92) * MEAN) < 10, "%f", error);
 }
 
 Test(samples, a_death_may_come_before_its_birth)
@@ -161,8 +174,7 @@ run_once(uint64_t *state, size_t n, double *truth)
     }
     const struct samples_estimate bytes = tally_of(of, 1).live_bytes;
     samples_destroy(of);
-    return (struct run){bytes.total,
-                        samples_error(bytes.total, bytes.variance)};
+    return (struct run){bytes.total, samples_error(&bytes, &bytes)};
 }
 
 /* Coverage of 1.96 errors, the mean error and the mean estimate. */

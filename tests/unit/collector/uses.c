@@ -115,10 +115,8 @@ Test(uses, errors_of_those_that_become_one_add_up_by_their_squares)
     const struct recording_use *other = &uses[RECORDING_MOST_USES - 1];
     check_eq(other->site, RECORDING_SITE_OTHER);
     check_eq(other->live_bytes, 4000);
-    const double three = samples_error(1000, 9e10);
-    const double four = samples_error(1000, 16e10);
-    check_le(other->live_bytes_error, sqrt(three * three + four * four) + 3);
-    check_ge(other->live_bytes_error, sqrt(three * three + four * four) - 1);
+    const struct samples_estimate sum = {4000, 25e10};
+    check_eq(other->live_bytes_error, ceil(samples_error(&sum, &sum)));
     free(uses);
     free(known);
 }

@@ -255,6 +255,14 @@ Test(early_batch, the_static_buffer_keeps_its_batches_and_counts_the_rest)
     check_eq(batch_in_place(WIRE_BATCHES + 1)->first_event, KEPT);
 }
 
+static unsigned n_noted;
+
+static void
+note_event(uint64_t event)
+{
+    n_noted += (event & WIRE_EVENT) != 0;
+}
+
 Test(early_batch, events_of_one_word_may_become_counts)
 {
     struct wire_counters counters[WIRE_N_CALLERS] = {{0}};
@@ -267,8 +275,9 @@ Test(early_batch, events_of_one_word_may_become_counts)
                         wire_event(16 * i, 24, 24, WIRE_CALLER_PYTHON) |
                             (i % 4 == 3 ? WIRE_EVENT_DEATH : 0));
     }
-    batch_count_events(head, counters);
-    batch_count_events(head, counters); /* once is enough */
+    batch_count_events(head, counters, note_event);
+    batch_count_events(head, counters, note_event); /* once is enough */
+    check_eq(n_noted, 2000);
     check_eq(counters[WIRE_CALLER_PYTHON].births, 1500);
     check_eq(counters[WIRE_CALLER_PYTHON].birth_bytes, 1500 * 24);
     check_eq(counters[WIRE_CALLER_PYTHON].deaths, 500);

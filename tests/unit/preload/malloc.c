@@ -565,6 +565,28 @@ Test(malloc, a_sample_that_is_too_large_is_a_loss)
     check_eq(self.buffer->lost_events, 1);
 }
 
+Test(early_malloc, what_came_before_may_be_of_the_sample)
+{
+    memory_sink_terms.sample_bytes = 1; /* all are */
+    memory_sink_start();
+    hooked_free(hooked_malloc(100));
+    void *early = hooked_malloc(100);
+    const uintptr_t addr = (uintptr_t)early;
+    check_true(guard_init());
+    process_introduce();
+    guard_begin();
+    check_eq(n_records(), 3 + shared_buffer(0)->n_events);
+    const unsigned number = first_birth();
+    record(number + 1, WIRE_KIND_DEATH);
+    const struct wire_birth *birth = record(number + 2, WIRE_KIND_BIRTH);
+    check_eq(birth->addr, addr);
+    check_eq(birth->asked_bytes, 100);
+    check_eq(birth->record.detail, WIRE_IS_SAMPLE); /* its stack is gone */
+    hooked_free(early);
+    death_of(addr, number + 3);
+    check_counters(2, 2);
+}
+
 Test(malloc, where_a_sample_is_taken_large_blocks_have_stacks)
 {
     process_current_sample_bytes = 1ull << 40;

@@ -160,7 +160,7 @@ Test(sample, there_is_room_for_tens_of_thousands)
     uintptr_t n = 0;
     while (sample_keep((n + 1) * SAMPLE_GRAIN))
         n++;
-    check_ge(n, 40000);
+    check_ge(n, 50000);
     for (uintptr_t i = 0; i < n; i++)
         check_true(sample_let_go((i + 1) * SAMPLE_GRAIN));
     for (unsigned i = 0; i < SAMPLE_FILTER_PLACES; i++)
