@@ -108,8 +108,9 @@ take_fds(struct msghdr *message, struct datagram *datagram)
 }
 
 /*
- * One datagram, or none of 0 bytes. False: the other side is gone, or is not
- * our user.
+ * One datagram, or none of 0 bytes. False: the other side is gone, is not our
+ * user, or sent a datagram without a byte, which looks like the former and may
+ * bring descriptors all the same.
  */
 static bool
 receive(int fd, struct datagram *datagram)
@@ -131,7 +132,7 @@ receive(int fd, struct datagram *datagram)
     const ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true; /* nothing after all */
-    if (n <= 0)
+    if (n < 0)
         return false;
     take_fds(&message, datagram);
     datagram->n_bytes = (size_t)n;
@@ -139,7 +140,7 @@ receive(int fd, struct datagram *datagram)
     struct ucred peer;
     socklen_t peer_bytes = sizeof(peer);
     const bool is_ours =
-        (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+        n != 0 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
         getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) == 0 &&
         peer.uid == geteuid();
     if (!is_ours) {
