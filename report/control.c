@@ -38,7 +38,7 @@ control_hear(int fd, struct control_reply *reply)
 {
     ssize_t n;
     do {
-        n = recv(fd, reply, sizeof(*reply), 0);
+        n = recv(fd, reply, sizeof(*reply), MSG_TRUNC); /* its true length */
     } while (n < 0 && errno == EINTR);
     if (n != sizeof(*reply) || reply->magic != CONTROL_MAGIC ||
         reply->version != CONTROL_VERSION)
