@@ -29,6 +29,16 @@ native_bytes(const struct query_census *census)
            query_known(census->ledger[CAUSE_python_overhead]);
 }
 
+/* Times come in their order, if the recording is no hostile one. */
+static unsigned
+quarter_of(int64_t after, int64_t span)
+{
+    const int64_t quarter = after / (span / QUARTERS);
+    return after < 0            ? 0
+           : quarter < QUARTERS ? (unsigned)quarter
+                                : QUARTERS - 1;
+}
+
 /*
  * Growth that a load which comes and goes does not make: the least value of
  * each quarter of the time is above that of the quarter before, and the last
@@ -48,8 +58,7 @@ steady_growth(const struct facts *facts,
     int64_t least[QUARTERS] = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
     for (size_t i = 0; i < facts->n_censuses; i++) {
         const struct query_census *census = &facts->censuses[i];
-        int64_t quarter = (census->t_us - start) * QUARTERS / span;
-        quarter = quarter == QUARTERS ? QUARTERS - 1 : quarter;
+        const unsigned quarter = quarter_of(census->t_us - start, span);
         const int64_t now = value(census);
         if (now < least[quarter])
             least[quarter] = now;
