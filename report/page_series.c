@@ -87,7 +87,9 @@ page_fold_collections(struct query_collection *collections, size_t n,
     if (n == 0)
         return 0;
     const int64_t from = collections[0].t_us;
-    const int64_t span = collections[n - 1].t_us - from + 1;
+    const int64_t until = collections[n - 1].t_us;
+    /* A hostile recording's need not be a number that can be said. */
+    const int64_t span = until - from < 0 ? 1 : until - from + 1;
     int64_t last_bin[GENERATIONS] = {-1, -1, -1};
     size_t last_at[GENERATIONS] = {0};
     size_t n_kept = 0;
