@@ -96,7 +96,7 @@ read_uses(struct query *query, int64_t census, int64_t process,
         XGROW(sites->sites, capacity, sites->n);
         sites->sites[sites->n++] = (struct query_site){
             .id = statement_number(row, 0),
-            .kind = statement_text(row, 1),
+            .kind = statement_name(row, 1),
             .is_cut = statement_number(row, 2),
             .live_blocks = statement_number(row, 3),
             .live_bytes = statement_number(row, 4),

@@ -83,3 +83,10 @@ statement_text(sqlite3_stmt *statement, int column)
     const char *bytes = (const char *)sqlite3_column_text(statement, column);
     return bytes == NULL ? NULL : xstrdup(bytes);
 }
+
+char *
+statement_name(sqlite3_stmt *statement, int column)
+{
+    char *name = statement_text(statement, column);
+    return name != NULL ? name : xstrdup("?");
+}

@@ -47,4 +47,7 @@ int64_t statement_number(sqlite3_stmt *statement, int column);
 /* A column: the caller frees it; NULL where it is null. */
 char *statement_text(sqlite3_stmt *statement, int column);
 
+/* The same of a column that is null in no sound recording: never NULL. */
+char *statement_name(sqlite3_stmt *statement, int column);
+
 #endif

@@ -61,7 +61,7 @@ query_processes(struct query *query, size_t *n)
             .exe = statement_text(row, 4),
             .command = statement_text(row, 5),
             .python = statement_text(row, 6),
-            .level = statement_text(row, 7),
+            .level = statement_name(row, 7),
             .note = statement_text(row, 8),
             .start_us = statement_number(row, 9),
             .end_us = statement_number(row, 10),
@@ -136,7 +136,7 @@ query_types(struct query *query, int64_t census, size_t *n)
     while (statement_step(query, row)) {
         XGROW(types, capacity, *n);
         types[(*n)++] = (struct query_type){
-            .name = statement_text(row, 0),
+            .name = statement_name(row, 0),
             .count = statement_number(row, 1),
             .bytes = statement_number(row, 2),
             .held_exclusive = statement_number(row, 3),
@@ -215,7 +215,7 @@ query_modules(struct query *query, int64_t census, size_t *n)
     while (statement_step(query, row)) {
         XGROW(modules, capacity, *n);
         modules[(*n)++] = (struct query_module){
-            .name = statement_text(row, 0),
+            .name = statement_name(row, 0),
             .count = statement_number(row, 1),
             .bytes = statement_number(row, 2),
             .resident_bytes = statement_number(row, 3),
@@ -271,7 +271,7 @@ query_low_types(struct query *query, int64_t census, size_t *n)
     while (statement_step(query, row)) {
         XGROW(types, capacity, *n);
         types[(*n)++] = (struct query_type){
-            .name = statement_text(row, 0),
+            .name = statement_name(row, 0),
             .count = statement_number(row, 1),
             .bytes = statement_number(row, 2),
             .held_split = statement_number(row, 3),
@@ -293,7 +293,7 @@ read_blocks27(struct query *query, int64_t census,
     while (statement_step(query, row)) {
         XGROW(never->blocks27, capacity, never->n_blocks27);
         never->blocks27[never->n_blocks27++] = (struct query_blocks27){
-            .name = statement_text(row, 0),
+            .name = statement_name(row, 0),
             .blocks = statement_number(row, 1),
             .reserved_bytes = statement_number(row, 2),
             .live_bytes = statement_number(row, 3),
@@ -316,7 +316,7 @@ query_never_returned(struct query *query, int64_t census)
     while (statement_step(query, row)) {
         XGROW(never.free_lists, capacity, never.n_free_lists);
         never.free_lists[never.n_free_lists++] = (struct query_free_list){
-            .name = statement_text(row, 0),
+            .name = statement_name(row, 0),
             .count = statement_number(row, 1),
             .bytes = statement_number(row, 2),
         };

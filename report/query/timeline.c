@@ -100,7 +100,7 @@ query_events(struct query *query, size_t *n)
         events[(*n)++] = (struct query_event){
             .t_us = statement_number(row, 0),
             .process = statement_number(row, 1),
-            .kind = statement_text(row, 2),
+            .kind = statement_name(row, 2),
             .text = statement_text(row, 3),
         };
     }
