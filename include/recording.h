@@ -335,6 +335,15 @@ enum {
     " alloc_blocks_error INTEGER, alloc_bytes_error INTEGER,"        \
     " PRIMARY KEY (census, process, site)) WITHOUT ROWID;"
 
+/* What v_frames shows, for who may not trust a file's views. */
+#define RECORDING_FRAMES                                            \
+    "SELECT x.site, x.depth,"                                       \
+    " coalesce(n.inline, 0) AS inline, n.function, n.file, n.line," \
+    " m.path AS module, m.build_id, f.offset"                       \
+    " FROM site_frame x LEFT JOIN frame f ON f.id = x.frame"        \
+    " LEFT JOIN module m ON m.id = f.module"                        \
+    " LEFT JOIN frame_name n ON n.frame = x.frame"
+
 /*
  * v_sites: the uses, with the moment they are of; kind `drained` is census 0.
  * v_frames: a row for each function of each frame, innermost first by depth and
@@ -351,12 +360,7 @@ enum {
     " FROM site_use u LEFT JOIN census c ON c.id = u.census"           \
     " LEFT JOIN process p ON p.id = u.process"                         \
     " LEFT JOIN site s ON s.id = u.site;"                              \
-    "CREATE VIEW v_frames AS SELECT x.site, x.depth,"                  \
-    " coalesce(n.inline, 0) AS inline, n.function, n.file, n.line,"    \
-    " m.path AS module, m.build_id, f.offset"                          \
-    " FROM site_frame x LEFT JOIN frame f ON f.id = x.frame"           \
-    " LEFT JOIN module m ON m.id = f.module"                           \
-    " LEFT JOIN frame_name n ON n.frame = x.frame;"
+    "CREATE VIEW v_frames AS " RECORDING_FRAMES ";"
 
 /* Censuses of marks keep the proof of each page. */
 #define RECORDING_TABLE_PROOF                             \

@@ -194,7 +194,15 @@ open_copy(struct query *query)
 static bool
 can_read(struct query *query)
 {
-    return sqlite3_exec(query->database, "SELECT 1 FROM meta LIMIT 1", NULL,
+    return sqlite3_exec(query->database, "SELECT 1 FROM sqlite_master LIMIT 1",
+                        NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static bool
+is_recording(struct query *query)
+{
+    return query_distrust(query) &&
+           sqlite3_exec(query->database, "SELECT 1 FROM meta LIMIT 1", NULL,
                         NULL, NULL) == SQLITE_OK;
 }
 
@@ -204,15 +212,13 @@ open_database(struct query *query)
     const int result = sqlite3_open_v2(query->path, &query->database,
                                        SQLITE_OPEN_READONLY, NULL);
     sqlite3_busy_timeout(query->database, BUSY_MS);
-    if (result == SQLITE_OK && can_read(query))
-        return;
-    const int code = sqlite3_errcode(query->database);
-    if (code == SQLITE_CANTOPEN || code == SQLITE_READONLY) {
-        open_copy(query);
-        if (query->complaint != NULL || can_read(query))
-            return;
+    if (result != SQLITE_OK || !can_read(query)) {
+        const int code = sqlite3_errcode(query->database);
+        if (code == SQLITE_CANTOPEN || code == SQLITE_READONLY)
+            open_copy(query);
     }
-    query_complain_of_file(query);
+    if (query->complaint == NULL && !is_recording(query))
+        query_complain_of_file(query);
 }
 
 struct query *

@@ -60,6 +60,7 @@ query_seal(struct query *query, const struct query_finding *findings, size_t n)
         return false;
     }
     sqlite3_busy_timeout(query->database, 2000);
+    query_distrust(query);
     run(query, "BEGIN IMMEDIATE");
     run(query, "DELETE FROM finding");
     for (size_t i = 0; i < n; i++)

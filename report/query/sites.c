@@ -117,7 +117,7 @@ read_frames(struct query *query, struct query_site *site)
     sqlite3_stmt *row =
         statement_about(query,
                         "SELECT function, file, line, module, offset"
-                        " FROM v_frames WHERE site = ?"
+                        " FROM (" RECORDING_FRAMES ") WHERE site = ?"
                         " ORDER BY depth, inline",
                         site->id);
     while (statement_step(query, row)) {

@@ -75,6 +75,7 @@ query_sql(struct query *query, const char *sql,
 {
     /* Asked while a statement runs, too: some open files only then. */
     sqlite3_set_authorizer(query->database, authorize, NULL);
+    query->is_users = true;
     sqlite3_stmt *statement = prepare(query, sql);
     const int n_columns = sqlite3_column_count(statement);
     struct names names = {
@@ -86,5 +87,6 @@ query_sql(struct query *query, const char *sql,
     free(names.names);
     free(names.values);
     sqlite3_set_authorizer(query->database, NULL, NULL);
+    query->is_users = false;
     return query->complaint == NULL;
 }

@@ -19,6 +19,8 @@ query_complain(struct query *query, const char *format, ...)
 void
 query_complain_of_file(struct query *query)
 {
+    if (query->complaint != NULL)
+        return;
     const int code = sqlite3_errcode(query->database);
     query->is_damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
     if (query->is_damaged)
@@ -61,11 +63,12 @@ statement_step(struct query *query, sqlite3_stmt *statement)
     if (statement == NULL)
         return false;
     const int result = sqlite3_step(statement);
-    if (result == SQLITE_ROW)
+    if (result == SQLITE_ROW && query_counts_row(query, statement))
         return true;
     if (result != SQLITE_DONE)
         query_complain_of_file(query);
     sqlite3_finalize(statement);
+    query->stepping = NULL;
     return false;
 }
 

@@ -23,6 +23,12 @@ struct query {
     bool is_damaged;
     bool is_of_other_version;
     int64_t pid; /* it was opened by, or 0 */
+    /* distrust.c's own. */
+    bool is_users;                /* what runs, and may run as long */
+    uint64_t rounds_left;         /* of SQLite's machine */
+    uint64_t rows_most;           /* of one statement */
+    uint64_t n_rows;              /* of the one that is stepped */
+    const sqlite3_stmt *stepping; /* NULL: none is */
 };
 
 /* The first complaint stays: it is the cause of the others. */
@@ -31,6 +37,15 @@ void query_complain(struct query *query, const char *format, ...);
 
 /* What SQLite said last. */
 void query_complain_of_file(struct query *query);
+
+/*
+ * For each connection, before anything is read: what the file's schema says is
+ * not run, and no more is read than it can hold. False: there is a complaint.
+ */
+bool query_distrust(struct query *query);
+
+/* One row more. False: the statement cannot have that many, a complaint. */
+bool query_counts_row(struct query *query, const sqlite3_stmt *statement);
 
 sqlite3_stmt *statement_of(struct query *query, const char *sql);
 
