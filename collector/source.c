@@ -46,6 +46,8 @@ struct source {
     struct wire_shared *header; /* the first page, mapped */
     struct reader *readers;
     size_t n_readers;
+    size_t reader_capacity;
+    uint32_t n_room; /* buffers that there are, when it was last looked */
     bool is_sound;
     bool has_begun;
     bool is_passed;
@@ -147,23 +149,34 @@ source_is_sound(const struct source *source)
 
 /* ---- buffers ----------------------------------------------------------- */
 
+/* Buffers that the memfd has room for. */
 static uint32_t
-n_buffers(const struct source *source)
+room_in(int shared)
+{
+    struct stat is;
+    if (fstat(shared, &is) != 0 || is.st_size < WIRE_BUFFER_BYTES)
+        return 0;
+    const off_t n = is.st_size / WIRE_BUFFER_BYTES - 1;
+    return n < WIRE_MAX_BUFFERS ? (uint32_t)n : WIRE_MAX_BUFFERS;
+}
+
+/* Those that are announced; one that says more than there are is not heard. */
+static uint32_t
+n_buffers(struct source *source)
 {
     const uint32_t n =
         __atomic_load_n(&source->header->n_buffers, __ATOMIC_ACQUIRE);
-    return n < WIRE_MAX_BUFFERS ? n : WIRE_MAX_BUFFERS;
+    if (n > source->n_room)
+        source->n_room = room_in(source->shared);
+    return n < source->n_room ? n : source->n_room;
 }
 
 static struct reader *
 reader_of(struct source *source, uint32_t buffer)
 {
-    if (buffer >= source->n_readers) {
-        source->readers =
-            xrealloc(source->readers, buffer + 1, sizeof(source->readers[0]));
-        for (size_t i = source->n_readers; i <= buffer; i++)
-            source->readers[i] = (struct reader){.sequence = 1};
-        source->n_readers = buffer + 1;
+    while (buffer >= source->n_readers) {
+        XGROW(source->readers, source->reader_capacity, source->n_readers);
+        source->readers[source->n_readers++] = (struct reader){.sequence = 1};
     }
     return &source->readers[buffer];
 }

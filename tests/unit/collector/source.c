@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -595,6 +596,25 @@ Test(source, more_buffers_than_there_is_memory_for_do_no_harm)
     check_lost(0, 0);
     stream_header(&stream)->n_buffers = 0;
     drain();
+    check_lost(0, 0);
+}
+
+Test(source, a_buffer_is_read_when_the_memory_has_grown_by_it)
+{
+    const uint32_t fresh = STREAM_BUFFERS + 1;
+    char buffer[WIRE_BUFFER_BYTES];
+    stream_header(&stream)->n_buffers = fresh + 1; /* before it is there */
+    drain();
+    stream_put(&stream, 1, 0);
+    stream_batch(&stream, 1)->buffer = fresh;
+    memcpy(buffer, stream_head(&stream, 1), sizeof(buffer));
+    stream_head(&stream, 1)->sequence = 0;
+    check_eq(ftruncate(stream.shared, (fresh + 2) * WIRE_BUFFER_BYTES), 0);
+    check_eq(pwrite(stream.shared, buffer, sizeof(buffer),
+                    (fresh + 1) * WIRE_BUFFER_BYTES),
+             sizeof(buffer));
+    drain();
+    check_heard(0, 1);
     check_lost(0, 0);
 }
 
