@@ -7,8 +7,10 @@
  *   place, 0xff     the 4096 bytes at place * 8 are sent by the pipe
  *   place, 0xfc     as many bytes of them as place says, which is no batch
  */
+#include <err.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "collector/source.h"
 #include "tests/fuzz/fuzz.h"
@@ -16,6 +18,7 @@
 
 enum {
     MEMORY_BYTES = (STREAM_BUFFERS + 1) * WIRE_BUFFER_BYTES,
+    ROOM = 64, /* for buffers, most of them holes that are announced only */
     MOST_SENT = 64,
     SEND_PART = 0xfc,
     HANG_UP = 0xfd,
@@ -75,6 +78,8 @@ static void
 begin(struct writer *writer)
 {
     writer->stream = stream_create(STREAM_BUFFERS, F_SEAL_SHRINK);
+    if (ftruncate(writer->stream.shared, (ROOM + 1) * WIRE_BUFFER_BYTES) != 0)
+        err(1, "the memfd cannot grow");
     writer->source =
         source_create(writer->stream.pipe_read, writer->stream.shared);
     for (uint32_t buffer = 0; buffer < STREAM_BUFFERS; buffer++) {
