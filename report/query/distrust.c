@@ -13,9 +13,10 @@
 
 enum {
     MOST_VALUE_BYTES = 16 << 20,
-    ROUND = 10000,        /* of SQLite's operations, some 100 us */
-    LEAST_ROUNDS = 2000,  /* some tenths of a second */
-    BYTES_PER_ROUND = 50, /* no verb needs a tenth of that */
+    ROUND = 10000,      /* of SQLite's operations, some 100 us */
+    LEAST_ROUNDS = 500, /* some hundredths of a second */
+    PAGE_BYTES = 4096,
+    ROUNDS_PER_PAGE = 40, /* 100 operations a byte */
     LEAST_ROWS = 65536,
     ROW_BYTES = 8, /* less than any row of ours has */
 };
@@ -33,6 +34,14 @@ bytes_of(const struct query *query)
         n_bytes += (uint64_t)is.st_size;
     free(wal);
     return n_bytes;
+}
+
+/* All censuses are looked at for each process, which may have a page each. */
+static uint64_t
+rounds_for(uint64_t n_bytes)
+{
+    const uint64_t n_pages = n_bytes / PAGE_BYTES;
+    return LEAST_ROUNDS + n_pages * ROUNDS_PER_PAGE + n_pages * n_pages / 4;
 }
 
 static void
@@ -96,7 +105,7 @@ query_distrust(struct query *query)
     static const int off[] = {SQLITE_DBCONFIG_TRUSTED_SCHEMA,
                               SQLITE_DBCONFIG_ENABLE_TRIGGER};
     const uint64_t n_bytes = bytes_of(query);
-    query->rounds_left = LEAST_ROUNDS + n_bytes / BYTES_PER_ROUND;
+    query->rounds_left = rounds_for(n_bytes);
     query->rows_most = LEAST_ROWS + n_bytes / ROW_BYTES;
     for (size_t i = 0; i < countof(off); i++)
         sqlite3_db_config(query->database, off[i], 0, NULL);
