@@ -6,11 +6,20 @@
 #include "collector/names.h"
 #include "include/xalloc.h"
 
+enum { MOST_TRIES = 64 }; /* a module: of as many processes */
+
+/* What is known of a module's file. */
+struct file {
+    uint32_t image; /* of names; NAMES_NO_IMAGE: it was not to be had */
+    pid_t tried_by; /* by way of this process, the last time */
+    unsigned n_tries;
+};
+
 struct naming {
     struct catalogue *catalogue;
     struct names *names;
-    uint32_t *images; /* of names, by the module's id less 1 */
-    size_t n_images;
+    struct file *files; /* by the module's id less 1 */
+    size_t n_files;
     size_t capacity;
 };
 
@@ -29,26 +38,38 @@ naming_destroy(struct naming *naming)
     if (naming == NULL)
         return;
     names_destroy(naming->names);
-    free(naming->images);
+    free(naming->files);
     free(naming);
 }
 
-/* Where a module's image stands; without a file as yet. */
-static uint32_t *
-place_of(struct naming *naming, uint32_t module)
+/* Where a module's file stands; none as yet. */
+static struct file *
+file_of(struct naming *naming, uint32_t module)
 {
-    while (naming->n_images < module) {
-        XGROW(naming->images, naming->capacity, naming->n_images);
-        naming->images[naming->n_images++] = NAMES_NO_IMAGE;
+    while (naming->n_files < module) {
+        XGROW(naming->files, naming->capacity, naming->n_files);
+        naming->files[naming->n_files++] =
+            (struct file){.image = NAMES_NO_IMAGE};
     }
-    return &naming->images[module - 1];
+    return &naming->files[module - 1];
+}
+
+/* Of the same process it is tried once, however often it tells of the file. */
+static bool
+is_to_be_tried(const struct file *file, pid_t pid)
+{
+    return file->image == NAMES_NO_IMAGE && file->n_tries < MOST_TRIES &&
+           (file->n_tries == 0 || file->tried_by != pid);
 }
 
 void
 naming_hear(struct naming *naming, pid_t pid, const struct sites_image *image)
 {
     const uint32_t module = catalogue_module(naming->catalogue, &image->module);
-    if (module == 0 || *place_of(naming, module) != NAMES_NO_IMAGE)
+    if (module == 0)
+        return;
+    struct file *file = file_of(naming, module);
+    if (!is_to_be_tried(file, pid))
         return;
     struct names_told told = {
         .pid = pid,
@@ -58,7 +79,9 @@ naming_hear(struct naming *naming, pid_t pid, const struct sites_image *image)
     };
     memcpy(told.build_id.bytes, image->module.build_id,
            sizeof(told.build_id.bytes));
-    *place_of(naming, module) = names_add(naming->names, &told);
+    file->tried_by = pid;
+    file->n_tries++;
+    file->image = names_add(naming->names, &told);
 }
 
 /* A frame is a return address: the call is before it. */
@@ -69,7 +92,7 @@ request_of(struct naming *naming, uint32_t id)
         catalogue_get_frame(naming->catalogue, id);
     return (struct names_request){
         .image = frame.module == 0 ? NAMES_NO_IMAGE
-                                   : *place_of(naming, frame.module),
+                                   : file_of(naming, frame.module)->image,
         .addr = frame.offset - 1,
     };
 }

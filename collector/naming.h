@@ -20,7 +20,10 @@ struct naming;
 struct naming *naming_create(struct catalogue *catalogue);
 void naming_destroy(struct naming *naming);
 
-/* A process has this image. */
+/*
+ * A process has this image. A file that was not to be had by way of it is not
+ * looked for by way of it again, but by way of another, which may see another.
+ */
 void naming_hear(struct naming *naming, pid_t pid,
                  const struct sites_image *image);
 
