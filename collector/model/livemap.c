@@ -29,6 +29,9 @@ enum {
     FIRST_PLACES = 4,   /* of tallies */
 };
 
+/* User space ends here: a block further up is somebody's lie. */
+#define END_OF_ADDRESSES ((uint64_t)1 << 47)
+
 /* A slot: 0, or LIVE with units, slack and caller, or LIVE | ODD and a number.
  */
 #define LIVE ((uint32_t)1 << 31)
@@ -488,6 +491,8 @@ put_in(struct livemap *map, struct leaf *leaf,
 static bool
 give_life(struct livemap *map, const struct livemap_block *block)
 {
+    if (block->addr >= END_OF_ADDRESSES)
+        return false;
     struct leaf **place = own_leaf(region_of(map, block->addr), block->addr);
     if (*place == NULL) {
         *place = xcalloc(1, sizeof(**place));

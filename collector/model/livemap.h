@@ -53,6 +53,7 @@ void livemap_destroy(struct livemap *map);
 /* A forked child's: what its parent had. They share what neither changes. */
 struct livemap *livemap_clone(struct livemap *map);
 
+/* Where no block can be, at 2^47 and above, none is: its death is an orphan. */
 void livemap_birth(struct livemap *map, const struct livemap_block *block);
 
 /* Gives the stack of what died; 0 too where nothing was alive. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "include/attrs.h"
 #include "tests/unit/check.h"
 
 enum { PLACES = 400 };
@@ -223,6 +224,29 @@ Test(livemap, what_was_not_told_is_counted)
     check_eq(livemap_totals(map).orphans, 3);
     livemap_death(map, 0x1000);
     check_eq(livemap_totals(map).live_bytes, 0);
+    livemap_destroy(map);
+}
+
+Test(livemap, where_no_block_can_be_none_is)
+{
+    const uint64_t end = (uint64_t)1 << 47;
+    const uint64_t lies[] = {end, end + 0x1000, (uint64_t)1 << 63,
+                             UINT64_MAX - 15, UINT64_MAX};
+    struct livemap_block block = {.addr = end - 16, .n_bytes = 24, .stack = 1};
+    struct livemap_block found;
+    struct livemap *map = livemap_create();
+    livemap_birth(map, &block);
+    for (size_t i = 0; i < countof(lies); i++) {
+        block.addr = lies[i];
+        livemap_birth(map, &block);
+        livemap_revival(map, &block);
+        check_false(livemap_find(map, lies[i], &found));
+        check_eq(livemap_totals(map).live_blocks, 1);
+        check_eq(livemap_tally(map, 1).alloc_blocks, 1);
+        livemap_death(map, lies[i]);
+        check_eq(livemap_totals(map).orphans, i + 1);
+    }
+    check_eq(livemap_death(map, end - 16), 1);
     livemap_destroy(map);
 }
 
