@@ -4,7 +4,7 @@
  * bytes changed. Whatever it holds, it is read or refused; what is shown as
  * JSON is JSON.
  *
- *   1 byte   the moment
+ *   1 byte   the moment; +128: SQLite's memory is watched
  *   1 byte   bits: what is shown
  *   1 byte   which view
  *   steps    hostile_recording.h
@@ -33,17 +33,17 @@ enum {
 static void
 check_json(const struct json *json)
 {
-    static sqlite3 *database;
+    sqlite3 *database;
     sqlite3_stmt *is_valid;
     const char *text = text_of(&json->text);
-    if (database == NULL)
-        sqlite3_open(":memory:", &database);
+    sqlite3_open(":memory:", &database);
     fuzz_holds(strchr(text, '\n') == NULL && strchr(text, '\x1b') == NULL);
     sqlite3_prepare_v2(database, "SELECT json_valid(?)", -1, &is_valid, NULL);
     sqlite3_bind_text(is_valid, 1, text, -1, SQLITE_STATIC);
     fuzz_holds(sqlite3_step(is_valid) == SQLITE_ROW);
     fuzz_holds(sqlite3_column_int(is_valid, 0) == 1);
     sqlite3_finalize(is_valid);
+    sqlite3_close(database);
 }
 
 static void
@@ -115,13 +115,15 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         "end", "start", "peak", "a mark", "00:00.5", "99:59:59.99", "no mark"};
     if (n_bytes < 3)
         return 0;
-    const char *path = hostile_recording_write(bytes + 3, n_bytes - 3);
+    const char *path =
+        hostile_recording_write(bytes + 3, n_bytes - 3, (bytes[0] & 128) != 0);
     char *target =
-        xasprintf("%s@%s", path, moments[bytes[0] % countof(moments)]);
+        xasprintf("%s@%s", path, moments[bytes[0] % 128 % countof(moments)]);
     struct query *query = query_open(target);
     if (query_complaint(query) == NULL)
         show(query, bytes[1], bytes[2]);
     query_close(query);
     free(target);
+    fuzz_holds(hostile_recording_is_over());
     return 0;
 }

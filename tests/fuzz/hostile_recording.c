@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,9 +51,104 @@ static struct {
     char path[PATH_BYTES]; /* empty: nothing is ready */
     unsigned char *base;   /* the sound recording */
     sqlite3_int64 base_bytes;
+    sqlite3_int64 memory_used; /* with nothing but the base */
     struct bytes rest;
     unsigned n_rounds;
+    bool is_watched;
 } hostile;
+
+/* ---- SQLite's memory --------------------------------------------------- */
+
+/*
+ * A sanitizer's malloc is most of what an input costs, so SQLite has it only
+ * if it is asked for. What is not given back is seen all the same: by its own
+ * count.
+ */
+extern void *__libc_malloc(size_t n_bytes);
+extern void __libc_free(void *block);
+
+union block {
+    struct {
+        int n_bytes;
+        bool is_watched;
+    };
+    max_align_t alignment;
+};
+
+static void *
+memory_take(int n_bytes)
+{
+    const size_t n = sizeof(union block) + (size_t)n_bytes;
+    union block *block = hostile.is_watched ? malloc(n) : __libc_malloc(n);
+    if (block == NULL)
+        return NULL;
+    block->n_bytes = n_bytes;
+    block->is_watched = hostile.is_watched;
+    return block + 1;
+}
+
+static void
+memory_give(void *bytes)
+{
+    union block *block = (union block *)bytes - 1;
+    if (block->is_watched)
+        free(block);
+    else
+        __libc_free(block);
+}
+
+static int
+memory_size(void *bytes)
+{
+    return bytes == NULL ? 0 : ((union block *)bytes - 1)->n_bytes;
+}
+
+static void *
+memory_resize(void *bytes, int n_bytes)
+{
+    void *fresh = memory_take(n_bytes);
+    const int had = memory_size(bytes);
+    if (fresh == NULL)
+        return NULL;
+    memcpy(fresh, bytes, (size_t)(had < n_bytes ? had : n_bytes));
+    memory_give(bytes);
+    return fresh;
+}
+
+static int
+memory_round(int n_bytes)
+{
+    return (n_bytes + 7) & ~7;
+}
+
+static int
+memory_begin(void *context)
+{
+    (void)context;
+    return SQLITE_OK;
+}
+
+static void
+memory_end(void *context)
+{
+    (void)context;
+}
+
+static void
+set_memory(void)
+{
+    static const sqlite3_mem_methods methods = {
+        .xMalloc = memory_take,
+        .xFree = memory_give,
+        .xRealloc = memory_resize,
+        .xSize = memory_size,
+        .xRoundup = memory_round,
+        .xInit = memory_begin,
+        .xShutdown = memory_end,
+    };
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
+        errx(1, "SQLite keeps its own memory");
+}
 
 /* ---- the sound one ----------------------------------------------------- */
 
@@ -147,6 +243,7 @@ make_base(void)
     sqlite3_close(database);
     if (hostile.base == NULL)
         errx(1, "the recording cannot be made");
+    hostile.memory_used = sqlite3_memory_used();
 }
 
 static void
@@ -160,12 +257,16 @@ remove_file(void)
     }
 }
 
+/* In memory, if there is such a place: to seal is to wait for the disk. */
 static void
 make_ready(void)
 {
-    const char *temporary = getenv("TMPDIR");
+    const char *directory = getenv("TMPDIR");
+    if (directory == NULL)
+        directory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(hostile.path, sizeof(hostile.path), "%s/residue-hostile.%d.rec",
-             temporary == NULL ? "/tmp" : temporary, getpid());
+             directory, getpid());
+    set_memory();
     make_base();
     atexit(remove_file);
 }
@@ -413,11 +514,18 @@ make_file(sqlite3_int64 *n_bytes)
     return file;
 }
 
+bool
+hostile_recording_is_over(void)
+{
+    return sqlite3_memory_used() == hostile.memory_used;
+}
+
 const char *
-hostile_recording_write(const uint8_t *bytes, size_t n_bytes)
+hostile_recording_write(const uint8_t *bytes, size_t n_bytes, bool is_watched)
 {
     if (hostile.path[0] == '\0')
         make_ready();
+    hostile.is_watched = is_watched;
     hostile.rest = bytes_over(bytes, n_bytes);
     sqlite3_int64 n_file_bytes;
     unsigned char *file = make_file(&n_file_bytes);

@@ -17,10 +17,18 @@
 #ifndef TESTS_FUZZ_HOSTILE_RECORDING_H
 #define TESTS_FUZZ_HOSTILE_RECORDING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* The file's path, the same each time: what was there before is replaced. */
-const char *hostile_recording_write(const uint8_t *bytes, size_t n_bytes);
+/*
+ * The file's path, the same each time: what was there before is replaced.
+ * is_watched: from now on a sanitizer sees SQLite's own memory, which is slow.
+ */
+const char *hostile_recording_write(const uint8_t *bytes, size_t n_bytes,
+                                    bool is_watched);
+
+/* Whether SQLite has got back all that it gave for it. */
+bool hostile_recording_is_over(void);
 
 #endif
