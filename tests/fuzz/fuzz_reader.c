@@ -15,6 +15,7 @@
 #include "include/attrs.h"
 #include "include/text.h"
 #include "include/xalloc.h"
+#include "report/formats/diff.h"
 #include "report/formats/stats_format.h"
 #include "report/page_data.h"
 #include "report/verdict/verdict.h"
@@ -28,6 +29,7 @@ enum {
     SHOW_PAGE_WITH_NAMES = 8,
     SHOW_VIEW = 16,
     SEAL = 32,
+    SHOW_CHANGES = 64,
 };
 
 static void
@@ -78,6 +80,49 @@ show_page(struct query *query, bool shows_names)
     text_finish(&json.text);
 }
 
+static struct query *
+open_start(const struct query *query)
+{
+    char *target = xasprintf("%s@start", query_path(query));
+    struct query *start = query_open(target);
+    free(target);
+    return start;
+}
+
+static struct difference_side
+side_of(struct query *query, const struct query_process *process)
+{
+    return (struct difference_side){
+        .query = query,
+        .process = process,
+        .census = query_census_at(query, process->id, query_moment(query)),
+    };
+}
+
+/* Of each process, since it began. */
+static void
+show_changes(struct query *query)
+{
+    struct query *early = open_start(query);
+    struct json json = {0};
+    struct text text = {0};
+    size_t n;
+    struct query_process *processes = query_processes(query, &n);
+    struct diff_process *changes = xcalloc(n + 1, sizeof(*changes));
+    for (size_t i = 0; i < n; i++) {
+        changes[i].before = side_of(early, &processes[i]);
+        changes[i].after = side_of(query, &processes[i]);
+    }
+    diff_json(&json, early, query, changes, n);
+    diff_text(&text, early, query, changes, n);
+    check_json(&json);
+    text_finish(&text);
+    text_finish(&json.text);
+    free(changes);
+    query_free_processes(processes, n);
+    query_close(early);
+}
+
 /* A verb does not print what it has when there is a complaint. */
 static void
 show(struct query *query, unsigned what, unsigned view)
@@ -100,6 +145,8 @@ show(struct query *query, unsigned what, unsigned view)
         show_page(query, true);
     if ((what & SHOW_VIEW) != 0)
         show_view(query, view);
+    if ((what & SHOW_CHANGES) != 0)
+        show_changes(query);
     if ((what & SEAL) != 0) {
         struct query_finding *rows = verdict_rows(&verdict);
         query_seal(query, rows, verdict.n_findings);
