@@ -25,13 +25,14 @@ clean_up(void)
     scratch_remove(&scratch);
 }
 
-TestSuite(distrust, .init = set_up, .fini = clean_up, .timeout = 20);
+TestSuite(distrust, .init = set_up, .fini = clean_up, .timeout = 50);
 
 static sqlite3 *
 open_to_write(void)
 {
     sqlite3 *database;
     cr_assert_eq(sqlite3_open(recorded.path, &database), SQLITE_OK);
+    sql_run(database, "PRAGMA synchronous=OFF");
     return database;
 }
 
