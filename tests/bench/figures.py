@@ -14,6 +14,8 @@ class Ratio(object):
     def __init__(self, pairs):
         """Of pairs (ours, theirs), each measured one after the other."""
         logs = [math.log(ours / theirs) for ours, theirs in pairs]
+        self.least = math.exp(min(logs))
+        self.most = math.exp(max(logs))
         self.median = math.exp(statistics.median(logs))
         self.low = self.high = None
         if len(logs) > 1:
@@ -27,6 +29,9 @@ class Ratio(object):
         if self.low is None:
             return None
         return "%.3f..%.3f" % (self.low, self.high)
+
+    def span(self):
+        return "%.2f..%.2f" % (self.least, self.most)
 
 
 def cell(value, places):

@@ -1,7 +1,8 @@
-"""Runs one program in one of three ways and counts what it cost.
+"""Runs one program in one of several ways and counts what it cost.
 
 bare: as it is; null: under the null interposer; ours: under the preload, with a
-collector of its own beside it. The target is always our own child, so that what
+collector of its own beside it, at the rig's level, or where the way is the name
+of a level, at that one. The target is always our own child, so that what
 is counted is its own and nobody else's.
 
 A preload that says nothing is cheap: every run of ours must be found in its
@@ -72,6 +73,8 @@ class Rig(object):
 
     def __init__(self, build, level="watch"):
         self.build = build
+        self.top = os.path.dirname(os.path.dirname(os.path.dirname(
+            os.path.realpath(__file__))))
         self.level = LEVELS[level]
         self.residue = os.path.join(build, "report", "residue")
         self.residued = os.path.join(build, "collector", "residued")
@@ -96,7 +99,8 @@ class Rig(object):
         kept.update(PYTHONHASHSEED="0",
                     PYTHONDONTWRITEBYTECODE="1", BENCH_SCALE=str(scale))
         if way != "bare":
-            kept["LD_PRELOAD"] = self.libraries[way]
+            kept["LD_PRELOAD"] = self.libraries.get(way,
+                                                    self.libraries["ours"])
         if socket is not None:
             kept["RESIDUE_SOCKET"] = socket
         return kept
@@ -121,25 +125,21 @@ class Rig(object):
 
     def _beside_collector(self, command, way, measure, scale):
         cost = Cost()
-        if way != "ours":
+        if way in ("bare", "null"):
             environment = self.environment(way, scale)
             environment.update(command.variables)
             measure(command, environment, cost)
             return cost
         with self.directory() as directory:
             socket = os.path.join(directory, "socket")
-            collector = self._start_collector(socket, directory)
+            collector = self.start_collector(socket, directory, way)
             try:
                 pid = measure(command, self.environment(way, scale, socket),
                               cost)
             finally:
-                os.kill(collector.pid, signal.SIGTERM)
-                _, status, used = os.wait4(collector.pid, 0)
-                collector.returncode = status
-                collector.stdout.close()
-            if status != 0:
+                cost.collector_cpu_s = self.end_collector(collector)
+            if collector.returncode != 0:
                 raise Failure("%s: residued failed" % command.name)
-            cost.collector_cpu_s = used.ru_utime + used.ru_stime
             recording = os.path.join(
                 directory, "residue.%d.rec" % collector.pid)
             self._look_for(command, pid, recording, cost)
@@ -153,16 +153,25 @@ class Rig(object):
         finally:
             shutil.rmtree(directory)
 
-    def _start_collector(self, socket, directory):
+    def start_collector(self, socket, directory, way="ours"):
         collector = subprocess.Popen(
             [self.residued, "--socket", socket, "--output", directory] +
-            self.level,
+            LEVELS.get(way, self.level),
             stdout=subprocess.PIPE)
         if not collector.stdout.readline().startswith(b"listening"):
             collector.kill()
             collector.wait()
             raise Failure("residued did not start")
         return collector
+
+    @staticmethod
+    def end_collector(collector):
+        """Returns the CPU seconds that it had."""
+        os.kill(collector.pid, signal.SIGTERM)
+        _, status, used = os.wait4(collector.pid, 0)
+        collector.returncode = status
+        collector.stdout.close()
+        return used.ru_utime + used.ru_stime
 
     def _spend(self, command, environment, cost):
         said = os.path.join(self.scratch, "said")
