@@ -72,6 +72,30 @@ take_record(const char *start, size_t n_left,
                : 0;
 }
 
+static uint64_t
+word_at(const char *start)
+{
+    uint64_t word;
+    memcpy(&word, start, sizeof(word));
+    return word;
+}
+
+/* The bytes of the events that follow one another from here on. */
+static size_t
+take_events(const char *start, size_t n_left,
+            const struct decode_handler *handler, struct decode_counts *counts)
+{
+    size_t n = 0;
+    while ((n + 1) * sizeof(uint64_t) <= n_left &&
+           (word_at(start + n * sizeof(uint64_t)) & WIRE_EVENT) != 0)
+        n++;
+    if (handler->events != NULL)
+        handler->events(handler->context, start, n);
+    counts->records += n;
+    counts->events += n;
+    return n * sizeof(uint64_t);
+}
+
 size_t
 decode_batch(const void *batch, size_t at, const struct decode_handler *handler,
              struct decode_counts *counts, bool *is_sound)
@@ -85,13 +109,13 @@ decode_batch(const void *batch, size_t at, const struct decode_handler *handler,
     *is_sound = true;
     while (at + sizeof(uint64_t) <= end) {
         const char *start = (const char *)batch + at;
-        uint64_t word;
-        memcpy(&word, start, sizeof(word));
-        size_t n_bytes = sizeof(word);
+        const uint64_t word = word_at(start);
         if ((word & WIRE_EVENT) != 0) {
-            if (handler->event != NULL)
-                handler->event(handler->context, word);
-        } else if (word != 0) {
+            at += take_events(start, end - at, handler, counts);
+            continue;
+        }
+        size_t n_bytes = sizeof(word);
+        if (word != 0) {
             n_bytes = take_record(start, end - at, handler);
         } else if (is_open) {
             return at;

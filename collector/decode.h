@@ -18,7 +18,8 @@
 /* One function a kind; NULL: not of interest. */
 struct decode_handler {
     void *context;
-    void (*event)(void *context, uint64_t event); /* of one word */
+    /* Events of one word, that many one behind another. */
+    void (*events)(void *context, const void *words, size_t n);
 #define X(NAME, name) \
     void (*name)(void *context, const struct wire_##name *record);
     WIRE_RECORDS(X)

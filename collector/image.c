@@ -80,44 +80,63 @@ buffer_of(const struct image *image)
     return source_buffer(image->source);
 }
 
+/* Words of one kind that say nothing of the others. */
+static_assert((int)LIVEMAP_ADDR_SHIFT == (int)WIRE_EVENT_ADDR_SHIFT &&
+                  (uint64_t)LIVEMAP_DEATH == WIRE_EVENT_DEATH &&
+                  (int)LIVEMAP_UNITS_SHIFT == (int)WIRE_EVENT_CHUNK_SHIFT &&
+                  (int)LIVEMAP_MOST_UNITS == (int)WIRE_EVENT_MOST_CHUNKS &&
+                  (int)LIVEMAP_SLACK_SHIFT == (int)WIRE_EVENT_SLACK_SHIFT &&
+                  (int)LIVEMAP_MOST_SLACK == (int)WIRE_EVENT_MOST_SLACK &&
+                  (int)LIVEMAP_PYTHON == (int)WIRE_CALLER_PYTHON,
+              "the model takes words as they come");
+
 /* What a word tells is counted here, all else by the target itself. */
 static void
-take_event(struct image *image, uint64_t event, uint32_t stack)
+count_told(struct image *image, const void *words, size_t n)
 {
-    const struct livemap_block block = {
-        .addr = wire_event_addr(event),
-        .n_bytes = wire_event_bytes(event),
-        .asked_bytes = wire_event_bytes(event) - wire_event_slack(event),
-        .stack = stack,
-        .is_python = wire_event_caller(event) == WIRE_CALLER_PYTHON,
-    };
-    struct wire_counters *told = &image->told[wire_event_caller(event)];
-    image->n_told++;
-    if ((event & WIRE_EVENT_DEATH) != 0) {
-        told->deaths++;
-        told->death_bytes += block.n_bytes;
-        if (image->turns != NULL)
-            turns_death(image->turns, buffer_of(image), block.addr);
-    } else {
-        told->births++;
-        told->birth_bytes += block.n_bytes;
-        if (image->turns != NULL)
-            turns_birth(image->turns, buffer_of(image), &block);
+    uint64_t told[2][WIRE_N_CALLERS] = {0}; /* births, deaths */
+    uint64_t bytes[2][WIRE_N_CALLERS] = {0};
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word;
+        memcpy(&word, (const char *)words + i * sizeof(word), sizeof(word));
+        const bool is_death = (word & WIRE_EVENT_DEATH) != 0;
+        told[is_death][wire_event_caller(word)]++;
+        bytes[is_death][wire_event_caller(word)] += wire_event_bytes(word);
     }
+    for (size_t caller = 0; caller < WIRE_N_CALLERS; caller++) {
+        image->told[caller].births += told[0][caller];
+        image->told[caller].birth_bytes += bytes[0][caller];
+        image->told[caller].deaths += told[1][caller];
+        image->told[caller].death_bytes += bytes[1][caller];
+    }
+    image->n_told += n;
 }
 
 static void
-on_event(void *context, uint64_t event)
+on_events(void *context, const void *words, size_t n)
 {
-    take_event(context, event, 0);
+    struct image *image = context;
+    count_told(image, words, n);
+    if (image->turns != NULL)
+        turns_words(image->turns, buffer_of(image), words, n);
 }
 
 /* What is in it may be no event: then it says nothing. */
 static void
-on_block(void *context, const struct wire_block *block)
+on_block(void *context, const struct wire_block *told)
 {
-    if ((block->event & WIRE_EVENT) != 0)
-        take_event(context, block->event, block->record.detail);
+    struct image *image = context;
+    if ((told->event & WIRE_EVENT) == 0)
+        return;
+    count_told(image, &told->event, 1);
+    if (image->turns == NULL)
+        return;
+    struct livemap_block block = livemap_word_block(told->event);
+    block.stack = told->record.detail;
+    if ((told->event & WIRE_EVENT_DEATH) != 0)
+        turns_death(image->turns, buffer_of(image), block.addr);
+    else
+        turns_birth(image->turns, buffer_of(image), &block);
 }
 
 /* To the loader the program itself has no name. */
@@ -334,7 +353,7 @@ image_drain(struct image *image, uint64_t now_us)
 {
     const struct decode_handler handler = {
         .context = image,
-        .event = on_event,
+        .events = on_events,
         .map = on_map,
         .unmap = on_unmap,
         .remap = on_remap,

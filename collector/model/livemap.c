@@ -1,30 +1,13 @@
-/*
- * A slot of four bytes for each 16 bytes of the target where blocks are: a page
- * of it has a leaf of 256 slots, a region of 64 MiB a table of leaves. A slot
- * says all of a block that glibc would make, save its stack; a block of another
- * size, or one that shares its 16 bytes with another, is in a list beside.
- *
- * Stacks have two bytes beside each slot of a leaf, from the first block of the
- * leaf on that has one: who records none has none to pay for.
- */
 #include "collector/model/livemap.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "collector/model/livemap_state.h"
 #include "include/xalloc.h"
 
 enum {
-    GRAIN = 16,
-    PAGE_SHIFT = 12,
-    SLOTS = 4096 / GRAIN,
-    REGION_SHIFT = 26,
-    LEAVES = 1 << (REGION_SHIFT - PAGE_SHIFT),
-    CACHED = 64,
-    MOST_UNITS = (1 << 13) - 1,
-    MOST_SLACK = (1 << 5) - 1,
     MOST_ODD = 1 << 26, /* beyond them a block is not kept */
     FIRST_PLACES = 4,   /* of tallies */
 };
@@ -32,61 +15,13 @@ enum {
 /* User space ends here: a block further up is somebody's lie. */
 #define END_OF_ADDRESSES ((uint64_t)1 << 47)
 
-/* A slot: 0, or LIVE with units, slack and caller, or LIVE | ODD and a number.
- */
-#define LIVE ((uint32_t)1 << 31)
-#define ODD ((uint32_t)1 << 30)
-#define PYTHON ((uint32_t)1 << 18)
-#define SLACK_SHIFT 13
-
-/* Leaves and tables that several maps have are copied before a change. */
-struct leaf {
-    uint32_t n_owners;
-    uint32_t n_live;
-    uint16_t *stacks; /* by slot, where that is not odd; NULL: none has one */
-    uint32_t slots[SLOTS];
-};
-
-struct table {
-    uint32_t n_owners;
-    struct leaf *leaves[LEAVES];
-};
-
-struct region {
-    uint64_t number; /* address >> REGION_SHIFT */
-    struct table *table;
-    UT_hash_handle hh;
-};
-
-/* From number 1 on; next chains those of one slot, or those that are free. */
-struct odd {
-    struct livemap_block block;
-    uint32_t next;
-};
-
-struct livemap {
-    struct region *regions;
-    struct region *cache[CACHED];
-    struct odd *odds;
-    size_t n_odds;
-    size_t odd_capacity;
-    uint32_t free_odd;
-    struct livemap_totals totals;
-    /*
-     * A table of stacks by their lowest bits, of a power of two; behind it the
-     * place of number 0, which marks in the table what is free.
-     */
-    struct livemap_tally *tallies;
-    size_t n_places; /* of the table */
-    size_t n_taken;
-};
-
 static_assert(LIVEMAP_MOST_STACKS - 1 <= UINT16_MAX, "a number of two bytes");
 
 struct livemap *
 livemap_create(void)
 {
     struct livemap *map = xcalloc(1, sizeof(*map));
+    map->idle = NO_PAGE;
     XGROW(map->odds, map->odd_capacity, map->n_odds);
     map->n_odds = 1; /* number 0 is none */
     map->n_places = FIRST_PLACES;
@@ -150,6 +85,7 @@ struct livemap *
 livemap_clone(struct livemap *map)
 {
     struct livemap *clone = xcalloc(1, sizeof(*clone));
+    clone->idle = NO_PAGE;
     struct region *region;
     struct region *next;
     HASH_ITER(hh, map->regions, region, next)
@@ -170,6 +106,12 @@ livemap_clone(struct livemap *map)
     clone->totals.peak_bytes = map->totals.live_bytes;
     clone_tallies(clone, map);
     return clone;
+}
+
+bool
+livemap_has_stacks(const struct livemap *map)
+{
+    return map->n_taken != 0;
 }
 
 struct livemap_totals
@@ -315,6 +257,23 @@ own_leaf(struct region *region, uint64_t addr)
     return place;
 }
 
+/* If it is still without a block, and nobody else's. */
+static void
+let_go_idle(struct livemap *map)
+{
+    const uint64_t addr = map->idle << PAGE_SHIFT;
+    const struct region *region =
+        map->idle == NO_PAGE ? NULL : find_region(map, addr);
+    map->idle = NO_PAGE;
+    if (region == NULL || region->table->n_owners != 1)
+        return;
+    struct leaf **place = &region->table->leaves[leaf_index(addr)];
+    if (*place != NULL && (*place)->n_live == 0) {
+        let_go_leaf(*place);
+        *place = NULL;
+    }
+}
+
 static size_t
 slot_index(uint64_t addr)
 {
@@ -348,25 +307,22 @@ pack(const struct livemap_block *block)
     const uint64_t units = (block->n_bytes + 8) / GRAIN;
     const uint64_t slack = block->n_bytes - block->asked_bytes;
     if (block->addr % GRAIN != 0 || block->n_bytes % GRAIN != 8 ||
-        units > MOST_UNITS || slack > MOST_SLACK)
+        units > LIVEMAP_MOST_UNITS || slack > LIVEMAP_MOST_SLACK)
         return 0;
-    return LIVE | (uint32_t)units | (uint32_t)slack << SLACK_SHIFT |
-           (block->is_python ? PYTHON : 0);
+    return LIVE | (uint32_t)units << LIVEMAP_UNITS_SHIFT |
+           (uint32_t)slack << LIVEMAP_SLACK_SHIFT |
+           (block->is_python ? LIVEMAP_PYTHON : 0);
 }
 
 /* What the slot at addr says, which is neither empty nor odd. */
 static struct livemap_block
 unpack(const struct leaf *leaf, uint64_t addr)
 {
-    const uint32_t slot = leaf->slots[slot_index(addr)];
-    const uint64_t n_bytes = (uint64_t)(slot & MOST_UNITS) * GRAIN - 8;
-    return (struct livemap_block){
-        .addr = addr - addr % GRAIN,
-        .n_bytes = n_bytes,
-        .asked_bytes = n_bytes - (slot >> SLACK_SHIFT & MOST_SLACK),
-        .stack = stack_at(leaf, slot_index(addr)),
-        .is_python = (slot & PYTHON) != 0,
-    };
+    struct livemap_block block =
+        livemap_word_block(leaf->slots[slot_index(addr)]);
+    block.addr = addr - addr % GRAIN;
+    block.stack = stack_at(leaf, slot_index(addr));
+    return block;
 }
 
 static bool
@@ -537,6 +493,16 @@ livemap_revival(struct livemap *map, const struct livemap_block *block)
     give_life(map, &sound);
 }
 
+/* The leaf of this page has no block left; the one before it goes. */
+static void
+rest(struct livemap *map, uint64_t page)
+{
+    if (map->idle == page)
+        return;
+    let_go_idle(map);
+    map->idle = page;
+}
+
 uint32_t
 livemap_death(struct livemap *map, uint64_t addr)
 {
@@ -548,10 +514,8 @@ livemap_death(struct livemap *map, uint64_t addr)
         map->totals.orphans++;
         return 0;
     }
-    if (--(*place)->n_live == 0) {
-        let_go_leaf(*place);
-        *place = NULL;
-    }
+    if (--(*place)->n_live == 0)
+        rest(map, addr >> PAGE_SHIFT);
     return stack;
 }
 

@@ -16,35 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/model/livemap_block.h"
+
 struct livemap;
-
-/* Numbers of stacks are smaller; a greater one is none. */
-enum { LIVEMAP_MOST_STACKS = 1 << 16 };
-
-struct livemap_block {
-    uint64_t addr;
-    uint64_t n_bytes;
-    uint64_t asked_bytes;
-    uint32_t stack; /* 0: none is known */
-    bool is_python; /* the interpreter asked for it */
-};
-
-/* What a stack's blocks add up to. */
-struct livemap_tally {
-    uint32_t stack;
-    uint64_t live_blocks;
-    uint64_t live_bytes;
-    uint64_t alloc_blocks; /* births, a clone's own only */
-    uint64_t alloc_bytes;
-};
-
-struct livemap_totals {
-    uint64_t live_blocks;
-    uint64_t live_bytes;
-    uint64_t peak_bytes; /* the most that live_bytes has been */
-    uint64_t orphans;    /* deaths of blocks that nobody told of */
-    uint64_t doubles; /* births where a block was alive: it has died unseen */
-};
 
 /* Never NULL; the caller owns it. Destroying NULL is a no-op. */
 struct livemap *livemap_create(void);
@@ -55,6 +29,15 @@ struct livemap *livemap_clone(struct livemap *map);
 
 /* Where no block can be, at 2^47 and above, none is: its death is an orphan. */
 void livemap_birth(struct livemap *map, const struct livemap_block *block);
+
+/*
+ * n words, one behind another at any address, in their order. Only to a map
+ * that has no stacks.
+ */
+void livemap_words(struct livemap *map, const void *words, size_t n);
+
+/* Whether a block had one, ever. */
+bool livemap_has_stacks(const struct livemap *map);
 
 /* Gives the stack of what died; 0 too where nothing was alive. */
 uint32_t livemap_death(struct livemap *map, uint64_t addr);

@@ -1,6 +1,7 @@
 #include "collector/model/turns.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "include/xalloc.h"
 
@@ -215,6 +216,31 @@ turns_death(struct turns *turns, uint32_t buffer, uint64_t addr)
 {
     tell(turns, buffer,
          &(struct event){.block = {.addr = addr}, .kind = DEATH});
+}
+
+static void
+tell_word(struct turns *turns, uint32_t buffer, uint64_t word)
+{
+    const struct livemap_block block = livemap_word_block(word);
+    if ((word & LIVEMAP_DEATH) != 0)
+        turns_death(turns, buffer, block.addr);
+    else
+        turns_birth(turns, buffer, &block);
+}
+
+void
+turns_words(struct turns *turns, uint32_t buffer, const void *words, size_t n)
+{
+    if (turn_of(turns, buffer) == 0 && turns->n_last_stacks == 0 &&
+        !livemap_has_stacks(turns->heap)) {
+        livemap_words(turns->heap, words, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word;
+        memcpy(&word, (const char *)words + i * sizeof(word), sizeof(word));
+        tell_word(turns, buffer, word);
+    }
 }
 
 void

@@ -14,6 +14,7 @@
 #define COLLECTOR_MODEL_TURNS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "collector/model/livemap.h"
@@ -30,6 +31,10 @@ void turns_take(struct turns *turns, uint32_t buffer, uint64_t turn);
 void turns_birth(struct turns *turns, uint32_t buffer,
                  const struct livemap_block *block);
 void turns_death(struct turns *turns, uint32_t buffer, uint64_t addr);
+
+/* The same of many, a word each (livemap.h). */
+void turns_words(struct turns *turns, uint32_t buffer, const void *words,
+                 size_t n);
 void turns_fork(struct turns *turns, uint32_t buffer, uint64_t number);
 
 /* The block whose death the buffer told last lives on, with its stack. */

@@ -42,11 +42,15 @@ WIRE_RECORDS(X)
 #undef X
 
 static void
-on_event(void *context, uint64_t event)
+on_events(void *context, const void *words, size_t n)
 {
     struct heard *heard = context;
-    heard->n++;
-    heard->sum += event;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t event;
+        memcpy(&event, (const char *)words + i * sizeof(event), sizeof(event));
+        heard->sum += event;
+    }
+    heard->n += n;
 }
 
 static void
@@ -54,7 +58,7 @@ decode_from(const char *batch, size_t used, size_t at)
 {
     struct heard heard = {0};
     const struct decode_handler handler = {.context = &heard,
-                                           .event = on_event,
+                                           .events = on_events,
 #define X(NAME, name) .name = on_##name,
                                            WIRE_RECORDS(X)
 #undef X
@@ -82,7 +86,7 @@ decode_open(const struct wire_batch *header, const uint8_t *bytes,
     memcpy(batch, &open, sizeof(open));
     struct heard heard = {0};
     const struct decode_handler handler = {.context = &heard,
-                                           .event = on_event};
+                                           .events = on_events};
     struct decode_counts counts = {0};
     bool is_sound;
     const size_t end = decode_batch(batch, 0, &handler, &counts, &is_sound);

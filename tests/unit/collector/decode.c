@@ -101,11 +101,13 @@ WIRE_RECORDS(X)
 static struct heard heard;
 
 static void
-on_event(void *context, uint64_t event)
+on_events(void *context, const void *words, size_t n)
 {
     struct heard *all = context;
-    all->stamps[all->n] = event;
-    all->kinds[all->n++] = WIRE_N_KINDS;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&all->stamps[all->n], (const char *)words + 8 * i, 8);
+        all->kinds[all->n++] = WIRE_N_KINDS;
+    }
 }
 
 static struct decode_handler
@@ -113,7 +115,7 @@ handler(void)
 {
     heard = (struct heard){.are_whole = true};
     return (struct decode_handler){.context = &heard,
-                                   .event = on_event,
+                                   .events = on_events,
 #define X(NAME, name) .name = on_##name,
                                    WIRE_RECORDS(X)
 #undef X

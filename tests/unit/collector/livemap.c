@@ -289,3 +289,118 @@ Test(livemap, a_clone_and_its_origin_know_nothing_of_one_another)
         livemap_destroy(maps[i]);
     }
 }
+
+/* ---- words ------------------------------------------------------------- */
+
+enum { RUN = 300, RUNS = 400 };
+
+/* Of few pages, of which some hold odd blocks too, and of one far away. */
+static uint64_t
+any_word(uint64_t *state)
+{
+    const uint64_t random = check_random(state);
+    const uint64_t addr = (random % 7 == 0 ? 0x7f1234000000 : 0x555500000000) +
+                          (random >> 8) % 700 * 16;
+    const uint64_t said = (random >> 32 & 0x3ffff) | (uint64_t)1 << 6;
+    return addr / 16 << LIVEMAP_ADDR_SHIFT | said |
+           (random % 2 == 0 ? LIVEMAP_DEATH : 0);
+}
+
+static void
+tell_one(struct livemap *map, uint64_t word)
+{
+    const struct livemap_block block = livemap_word_block(word);
+    if ((word & LIVEMAP_DEATH) != 0)
+        livemap_death(map, block.addr);
+    else
+        livemap_birth(map, &block);
+}
+
+static void
+check_alike(const struct livemap *ours, const struct livemap *truth)
+{
+    const struct livemap_totals a = livemap_totals(ours);
+    const struct livemap_totals b = livemap_totals(truth);
+    check_eq(a.live_blocks, b.live_blocks);
+    check_eq(a.live_bytes, b.live_bytes);
+    check_eq(a.peak_bytes, b.peak_bytes);
+    check_eq(a.orphans, b.orphans);
+    check_eq(a.doubles, b.doubles);
+    const struct livemap_tally ours_of_none = livemap_tally(ours, 0);
+    const struct livemap_tally true_of_none = livemap_tally(truth, 0);
+    check_eq(ours_of_none.live_bytes, true_of_none.live_bytes);
+    check_eq(ours_of_none.alloc_blocks, true_of_none.alloc_blocks);
+    check_eq(ours_of_none.alloc_bytes, true_of_none.alloc_bytes);
+    size_t n;
+    size_t n_true;
+    struct livemap_block *list = livemap_list(ours, &n);
+    struct livemap_block *true_list = livemap_list(truth, &n_true);
+    check_eq(n, n_true);
+    for (size_t i = 0; i < n; i++)
+        check_same(&list[i], &true_list[i]);
+    free(list);
+    free(true_list);
+}
+
+static void
+tell_run(struct livemap *ours, struct livemap *truth, uint64_t *state)
+{
+    uint64_t words[RUN];
+    const size_t n = check_random(state) % RUN;
+    for (size_t i = 0; i < n; i++) {
+        words[i] = any_word(state);
+        tell_one(truth, words[i]);
+    }
+    char unaligned[sizeof(words) + 1];
+    memcpy(unaligned + 1, words, sizeof(words));
+    livemap_words(ours, unaligned + 1, n);
+    const struct livemap_block odd = {
+        .addr = 0x555500000000 + check_random(state) % 700 * 16 + 8,
+        .n_bytes = 100,
+        .asked_bytes = 100,
+    };
+    livemap_birth(ours, &odd);
+    livemap_birth(truth, &odd);
+}
+
+Test(livemap, words_say_what_births_and_deaths_do)
+{
+    uint64_t state = 11;
+    struct livemap *ours = livemap_create();
+    struct livemap *truth = livemap_create();
+    for (unsigned i = 0; i < RUNS; i++) {
+        tell_run(ours, truth, &state);
+        check_alike(ours, truth);
+        if (i % 50 != 49)
+            continue;
+        struct livemap *our_child = livemap_clone(ours);
+        struct livemap *true_child = livemap_clone(truth);
+        tell_run(our_child, true_child, &state);
+        tell_run(ours, truth, &state);
+        check_alike(our_child, true_child);
+        check_alike(ours, truth);
+        livemap_destroy(i % 100 == 49 ? ours : our_child);
+        livemap_destroy(i % 100 == 49 ? truth : true_child);
+        ours = i % 100 == 49 ? our_child : ours;
+        truth = i % 100 == 49 ? true_child : truth;
+    }
+    livemap_destroy(ours);
+    livemap_destroy(truth);
+}
+
+Test(livemap, a_leaf_is_emptied_and_filled_again_and_again)
+{
+    struct livemap *map = livemap_create();
+    const uint64_t born = (uint64_t)0x1000 << LIVEMAP_ADDR_SHIFT | 5 << 6;
+    const uint64_t far = born + ((uint64_t)4096 << LIVEMAP_ADDR_SHIFT);
+    const uint64_t words[] = {
+        born, born | LIVEMAP_DEATH, far,  far | LIVEMAP_DEATH,
+        far,  far | LIVEMAP_DEATH,  born, born | LIVEMAP_DEATH};
+    for (unsigned i = 0; i < 100; i++)
+        livemap_words(map, words, 8);
+    check_eq(livemap_totals(map).live_blocks, 0);
+    check_eq(livemap_totals(map).orphans, 0);
+    check_eq(livemap_totals(map).doubles, 0);
+    check_eq(livemap_tally(map, 0).alloc_blocks, 400);
+    livemap_destroy(map);
+}
