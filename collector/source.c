@@ -23,7 +23,13 @@ enum {
     PAGE = 4096,
     PIPE_BYTES = 1024 * 1024,
     MOST_READS = 64, /* of 64 KiB, before others have their turn */
+    A_COPY = 16,     /* batches, of a ring at a time */
+    LEAST_ROOM = 32, /* batches that were taken: whoever waits goes on */
+    LEAST_WAKE = 5,  /* batches that are worth to be woken for */
+    MOST_WAKE = WIRE_RING_BATCHES / 2,
 };
+
+static_assert(WIRE_RING_BATCHES % A_COPY == 0, "the ring ends with a copy");
 
 enum drained { DRAINED_FOR_NOW, DRAINED_IN_PART, DRAINED_TO_END };
 
@@ -36,6 +42,9 @@ struct reader {
     uint64_t lost_batches;
     uint64_t due;   /* the batch that was being filled as the pass began */
     bool is_behind; /* it was not read to where it was then */
+    bool is_known;  /* where its batches lie */
+    bool has_ring;
+    uint64_t woken; /* the batch that was read next when that was settled */
     struct wire_buffer_head head; /* as the last drain saw it */
 };
 
@@ -195,6 +204,67 @@ read_head(const struct source *source, uint32_t buffer,
            sizeof(*head);
 }
 
+/* Where its batches lie is settled before there is one. */
+static bool
+has_ring(struct source *source, uint32_t buffer)
+{
+    struct reader *reader = reader_of(source, buffer);
+    struct wire_buffer_head head;
+    if (!reader->is_known && read_head(source, buffer, &head) &&
+        head.sequence != 0) {
+        reader->is_known = true;
+        reader->has_ring =
+            head.ring != 0 && buffer != 0 && buffer <= WIRE_RINGS;
+    }
+    return reader->has_ring;
+}
+
+static uint64_t
+n_places(struct source *source, uint32_t buffer)
+{
+    return has_ring(source, buffer) ? WIRE_RING_BATCHES : WIRE_BATCHES;
+}
+
+static off_t
+place_of(struct source *source, uint32_t buffer, uint64_t sequence)
+{
+    const uint64_t place = (sequence - 1) % n_places(source, buffer);
+    if (has_ring(source, buffer))
+        return (off_t)(WIRE_RINGS_START + (buffer - 1) * WIRE_RING_BYTES +
+                       place * WIRE_BATCH_BYTES);
+    return buffer_offset(buffer) + (off_t)(1 + place) * WIRE_BATCH_BYTES;
+}
+
+/* Tells the owner of a ring how far it was read. */
+static void
+publish(struct source *source, uint32_t buffer)
+{
+    if (!has_ring(source, buffer))
+        return;
+    struct wire_ring *ring = &source->header->rings[buffer - 1];
+    const uint64_t taken = reader_of(source, buffer)->sequence - 1;
+    __atomic_store_n(&ring->taken, taken, __ATOMIC_RELEASE);
+}
+
+/*
+ * All there was is read: when its owner is to wake us. Later the more there
+ * was, for each wake costs both of us.
+ */
+static void
+settle_wake(struct source *source, uint32_t buffer)
+{
+    if (!has_ring(source, buffer))
+        return;
+    struct reader *reader = reader_of(source, buffer);
+    uint64_t n = reader->sequence - reader->woken;
+    if (n < LEAST_WAKE)
+        n = LEAST_WAKE;
+    reader->woken = reader->sequence;
+    __atomic_store_n(&source->header->rings[buffer - 1].wake_at,
+                     reader->sequence - 1 + (n < MOST_WAKE ? n : MOST_WAKE),
+                     __ATOMIC_RELAXED);
+}
+
 /* ---- batches ----------------------------------------------------------- */
 
 /* What lies between the last batch that was read and this one is lost. */
@@ -245,12 +315,10 @@ read_batch(struct source *source, const void *bytes, bool is_closed,
  * overwritten while it was copied.
  */
 static bool
-copy_batch(const struct source *source, uint32_t buffer, uint64_t sequence,
+copy_batch(struct source *source, uint32_t buffer, uint64_t sequence,
            char *bytes)
 {
-    const off_t place =
-        buffer_offset(buffer) +
-        (off_t)(1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES;
+    const off_t place = place_of(source, buffer, sequence);
     struct wire_batch batch;
     struct wire_batch after;
     /* The length before what it spans: it may grow while we read. */
@@ -271,6 +339,45 @@ has_more(const struct source *source)
     return poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLIN) != 0;
 }
 
+static bool
+is_closed_one(const char *bytes, uint32_t buffer, uint64_t sequence)
+{
+    struct wire_batch batch;
+    memcpy(&batch, bytes, sizeof(batch));
+    return batch.buffer == buffer && batch.sequence == sequence &&
+           batch.used_bytes != 0;
+}
+
+/*
+ * As many of a ring's closed batches before `end` as one copy gets, if its
+ * owner was not about to overwrite the first of them after that. False: one by
+ * one.
+ */
+static bool
+read_many(struct source *source, uint32_t buffer, uint64_t end,
+          const struct decode_handler *handler)
+{
+    char bytes[A_COPY * WIRE_BATCH_BYTES];
+    struct wire_buffer_head head;
+    const uint64_t first = reader_of(source, buffer)->sequence;
+    uint64_t n = A_COPY - (first - 1) % A_COPY;
+    if (n > end - first)
+        n = end - first;
+    const ssize_t n_bytes = (ssize_t)(n * WIRE_BATCH_BYTES);
+    if (!has_ring(source, buffer) || first + WIRE_RING_BATCHES < end ||
+        pread(source->shared, bytes, (size_t)n_bytes,
+              place_of(source, buffer, first)) != n_bytes ||
+        !read_head(source, buffer, &head) ||
+        head.sequence + 1 >= first + WIRE_RING_BATCHES)
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        if (!is_closed_one(bytes + i * WIRE_BATCH_BYTES, buffer, first + i))
+            return i != 0;
+        read_batch(source, bytes + i * WIRE_BATCH_BYTES, true, handler);
+    }
+    return source->is_sound;
+}
+
 /*
  * What the memory still shows of the closed batches before `end`. One that it
  * shows no more may_come by the pipe, if something is in it: then false, and
@@ -280,17 +387,27 @@ static bool
 read_closed(struct source *source, uint32_t buffer, uint64_t end, bool may_come,
             const struct decode_handler *handler)
 {
+    const uint64_t n_kept = n_places(source, buffer);
     uint64_t sequence = reader_of(source, buffer)->sequence;
+    uint64_t told = sequence;
     while (sequence < end && source->is_sound) {
+        if (sequence - told >= LEAST_ROOM) {
+            publish(source, buffer);
+            told = sequence;
+        }
+        if (read_many(source, buffer, end, handler)) {
+            sequence = reader_of(source, buffer)->sequence;
+            continue;
+        }
         char bytes[WIRE_BATCH_BYTES];
-        const bool is_there = sequence + WIRE_BATCHES >= end &&
+        const bool is_there = sequence + n_kept >= end &&
                               copy_batch(source, buffer, sequence, bytes);
         if (is_there)
             read_batch(source, bytes, true, handler);
         else if (may_come && has_more(source))
             return false;
-        else if (sequence + WIRE_BATCHES < end)
-            sequence = end - WIRE_BATCHES - 1;
+        else if (sequence + n_kept < end)
+            sequence = end - n_kept - 1;
         sequence++;
     }
     return true;
@@ -308,6 +425,18 @@ keep_settled(char *bytes, const char *again)
            memcmp(bytes + n, again + n, sizeof(uint64_t)) == 0)
         n += sizeof(uint64_t);
     memset(bytes + n, 0, WIRE_BATCH_BYTES - n);
+}
+
+/*
+ * Whether the owner of a ring has closed the batch meanwhile: then it need not
+ * be read while that fills it.
+ */
+static bool
+has_moved_on(struct source *source, uint32_t buffer, uint64_t sequence)
+{
+    struct wire_buffer_head head;
+    return has_ring(source, buffer) && read_head(source, buffer, &head) &&
+           head.sequence > sequence && head.sequence <= WIRE_MAX_SEQUENCE;
 }
 
 /*
@@ -331,6 +460,14 @@ drain_buffer(struct source *source, uint32_t buffer,
     }
     if (!read_closed(source, buffer, head.sequence, true, handler))
         return false;
+    const bool has_moved = has_moved_on(source, buffer, head.sequence);
+    if (has_moved &&
+        !read_closed(source, buffer, head.sequence + 1, true, handler))
+        return false;
+    publish(source, buffer);
+    settle_wake(source, buffer);
+    if (has_moved)
+        return true;
     char again[WIRE_BATCH_BYTES];
     if (source->is_sound && copy_batch(source, buffer, head.sequence, bytes) &&
         copy_batch(source, buffer, head.sequence, again)) {

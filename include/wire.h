@@ -33,12 +33,14 @@
 
 enum {
     WIRE_MAGIC = 0x31647372, /* "rsd1" */
-    WIRE_VERSION = 3,
+    WIRE_VERSION = 4,
     WIRE_BATCH_BYTES = 4096,
     WIRE_BUFFER_BYTES = 64 * 1024,
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
     WIRE_STEP_BUFFERS = 16, /* the memfd grows by so many buffers: 1 MiB */
     WIRE_MAX_BUFFERS = 4096,
+    WIRE_RINGS = 32, /* for the first buffers after the common one */
+    WIRE_RING_BATCHES = 128,
     WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
     WIRE_BUILD_ID_BYTES = 20,
     WIRE_MOST_FRAMES = 256,     /* of a stack */
@@ -49,6 +51,10 @@ enum {
 
 /* A malloc'ed block of so many usable bytes is an event in any case. */
 #define WIRE_LARGE_BYTES (128u * 1024u)
+
+/* Where the rings begin in the shared memory: see struct wire_ring. */
+#define WIRE_RINGS_START ((uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES)
+#define WIRE_RING_BYTES ((uint64_t)WIRE_RING_BATCHES * WIRE_BATCH_BYTES)
 
 /* No buffer gets so far; a greater number is a lie. */
 #define WIRE_MAX_SEQUENCE (UINT64_MAX >> 1)
@@ -150,6 +156,20 @@ static_assert(sizeof(struct wire_welcome) == 24, "a packed layout");
 /* ---- the shared memory ------------------------------------------------- */
 
 /*
+ * At level exact the first buffers have each a ring of WIRE_RING_BATCHES behind
+ * the last buffer that there may be, and their batches lie there. They are not
+ * sent, but read where they are; only the one that the collector names is, so
+ * that it wakes. None is overwritten that the collector has not taken, unless
+ * its writer has waited for that as long as it may. What the collector says of
+ * one of them:
+ */
+struct wire_ring {
+    uint64_t taken;   /* the last batch that was read, or given up */
+    uint64_t wake_at; /* the first one closed from here on is to be sent */
+    uint64_t unused[6];
+};
+
+/*
  * The first 64 KiB of the memfd; only its first page is used. Buffer i starts
  * at (i + 1) * WIRE_BUFFER_BYTES.
  *
@@ -168,9 +188,13 @@ struct wire_shared {
     uint32_t end_left;  /* written by the target */
     uint32_t unused[10];
     uint64_t turn; /* the greatest that a thread has taken; a line of its own */
+    uint64_t unused_either[7];
+    struct wire_ring rings[WIRE_RINGS]; /* of buffers 1 and on */
 };
 
 static_assert(offsetof(struct wire_shared, turn) == 64, "a line of its own");
+static_assert(offsetof(struct wire_shared, rings) == 128, "lines of their own");
+static_assert(sizeof(struct wire_shared) <= 4096, "a page that both map");
 
 /*
  * The head of a buffer. One thread owns a buffer at a time and is the only
@@ -185,6 +209,8 @@ struct wire_buffer_head {
     uint64_t n_events;    /* written to batches, since the start */
     uint64_t lost_events; /* counted but never written to a batch */
     uint64_t sent;        /* the writer's own: the batch it has sent last */
+    uint64_t ring;        /* the writer's own: its place, 0: it has no ring */
+    uint64_t answered;    /* the writer's own: the last wake_at it did answer */
 };
 
 static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
@@ -192,7 +218,8 @@ static_assert(sizeof(struct wire_buffer_head) <= WIRE_BATCH_BYTES,
 
 /*
  * A batch: this header, then records. Batch `sequence` of a buffer lies at
- * offset (1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES of it, until a
+ * offset (1 + (sequence - 1) % WIRE_BATCHES) * WIRE_BATCH_BYTES of it, or at
+ * (sequence - 1) % WIRE_RING_BATCHES * WIRE_BATCH_BYTES of its ring, until a
  * later one takes its place. Before it is overwritten its sequence becomes 0: a
  * reader that copies it there looks afterwards whether it is still the same.
  * While it is filled it is zero behind its last record,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "preload/process.h"
-#include "preload/raw.h"
+#include "preload/shared.h"
 #include "preload/sink.h"
 
 /* A divisor of WIRE_BATCHES: the ring never ends within a write. */
@@ -15,6 +15,11 @@ static_assert(WIRE_BATCHES % BATCHES_A_WRITE == 0, "a write is one piece");
 static struct wire_batch *
 batch_at(struct wire_buffer_head *head, uint64_t sequence)
 {
+    if (head->ring != 0)
+        return (struct wire_batch *)(uintptr_t)(head->ring +
+                                                (sequence - 1) %
+                                                    WIRE_RING_BATCHES *
+                                                    WIRE_BATCH_BYTES);
     const uint64_t place = 1 + (sequence - 1) % WIRE_BATCHES;
     return (struct wire_batch *)(void *)((char *)head +
                                          place * WIRE_BATCH_BYTES);
@@ -32,9 +37,71 @@ clear(struct wire_batch *batch)
                      : "memory");
 }
 
+static void
+send_by_pipe(const struct wire_batch *first, uint64_t n, bool may_wait)
+{
+    const enum sink_result result = sink_write(first, n, may_wait);
+    if (result == SINK_GONE)
+        process_fall_silent();
+    else if (result == SINK_FULL) /* it may be overwritten before it is read */
+        process_tell_again();
+}
+
+/* ---- rings ------------------------------------------------------------- */
+
+static const struct wire_ring *
+ring_of(uint32_t index)
+{
+    return &shared_header()->rings[index - 1];
+}
+
+static uint64_t
+taken_of(uint32_t index)
+{
+    return __atomic_load_n(&ring_of(index)->taken, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Before the next batch is opened: what it takes the place of was taken, or is
+ * waited for, or goes by the pipe as long as that has room. One place stays
+ * free, so that a reader knows that what it copies stays.
+ */
+static void
+make_room(struct wire_buffer_head *head, uint32_t index)
+{
+    const uint64_t taken = taken_of(index);
+    if (head->sequence + 2 <= taken + WIRE_RING_BATCHES)
+        return;
+    const enum sink_result result =
+        sink_wait(&ring_of(index)->taken,
+                  head->sequence + 2 - WIRE_RING_BATCHES, process_may_wait());
+    if (result == SINK_SENT)
+        return;
+    if (result == SINK_GONE)
+        process_fall_silent();
+    else if (head->sequence + 1 > taken + WIRE_RING_BATCHES)
+        send_by_pipe(batch_at(head, head->sequence + 1), 1, false);
+}
+
+/* The collector sleeps until so many batches are there. */
+static bool
+is_awaited(struct wire_buffer_head *head, uint32_t index)
+{
+    const uint64_t wake_at =
+        __atomic_load_n(&ring_of(index)->wake_at, __ATOMIC_RELAXED);
+    if (head->sequence < wake_at || head->answered == wake_at + 1)
+        return false;
+    head->answered = wake_at + 1; /* 0: none yet */
+    return true;
+}
+
 static struct wire_batch *
 open_next(struct wire_buffer_head *head, uint32_t index)
 {
+    if (head->sequence == 0 && process_is_exact())
+        head->ring = (uintptr_t)shared_ring(index);
+    if (head->ring != 0)
+        make_room(head, index);
     const uint64_t sequence = head->sequence + 1;
     struct wire_batch *batch = batch_at(head, sequence);
     /* First of all: who is copying what was here learns that it goes. */
@@ -43,7 +110,7 @@ open_next(struct wire_buffer_head *head, uint32_t index)
     batch->magic = WIRE_MAGIC;
     batch->version = WIRE_VERSION;
     batch->buffer = index;
-    batch->tid = (uint32_t)raw_gettid();
+    batch->tid = __atomic_load_n(&head->owner_tid, __ATOMIC_RELAXED);
     batch->sequence = sequence;
     batch->opened_ns = process_now_ns();
     batch->first_event = head->n_events;
@@ -60,18 +127,18 @@ close_open(struct wire_buffer_head *head)
                      __ATOMIC_RELEASE);
 }
 
-/* All that are closed. They lie one behind another: see BATCHES_A_WRITE. */
+/*
+ * All that are closed. They lie one behind another: see BATCHES_A_WRITE. Of a
+ * ring only the oldest that is not taken, so that the collector wakes: what
+ * comes by the pipe is in order, too.
+ */
 static void
-send_closed(struct wire_buffer_head *head)
+send_closed(struct wire_buffer_head *head, uint32_t index)
 {
-    const uint64_t first = head->sent + 1;
+    const uint64_t first = 1 + (head->ring == 0 ? head->sent : taken_of(index));
+    const uint64_t n = head->ring == 0 ? head->sequence - head->sent : 1;
     head->sent = head->sequence;
-    const enum sink_result result = sink_write(
-        batch_at(head, first), head->sequence - first + 1, process_may_wait());
-    if (result == SINK_GONE)
-        process_fall_silent();
-    else if (result == SINK_FULL) /* it may be overwritten before it is read */
-        process_tell_again();
+    send_by_pipe(batch_at(head, first), n, process_may_wait());
 }
 
 void
@@ -81,7 +148,7 @@ batch_close(struct wire_buffer_head *head, uint32_t index)
         head->open_bytes == sizeof(struct wire_batch))
         return;
     close_open(head);
-    send_closed(head);
+    send_closed(head, index);
     open_next(head, index);
 }
 
@@ -89,8 +156,9 @@ batch_close(struct wire_buffer_head *head, uint32_t index)
 static void
 turn_over(struct wire_buffer_head *head, uint32_t index)
 {
-    if (!process_is_exact() || process_mode() != PROCESS_ON ||
-        head->sequence % BATCHES_A_WRITE == 0) {
+    const bool is_due = head->ring == 0 ? head->sequence % BATCHES_A_WRITE == 0
+                                        : is_awaited(head, index);
+    if (!process_is_exact() || process_mode() != PROCESS_ON || is_due) {
         batch_close(head, index);
         return;
     }

@@ -220,6 +220,8 @@ introduce(int wait_ms)
         .sample_bytes = process_sample_bytes(),
     };
     const bool is_met = sink_open(hello, &texts, fd, wait_ms, &terms);
+    if (is_met && terms.level >= WIRE_LEVEL_EXACT)
+        shared_map_rings(fd);
     raw_close(fd);
     atomic_store(&process_current_level, (int)terms.level);
     atomic_store(&process_current_sample_bytes, terms.sample_bytes);

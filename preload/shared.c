@@ -4,6 +4,9 @@
  * length. Step 0 maps the header and the first buffers, each further step the
  * whole file up to twice the size. Taking a buffer is one compare-and-swap on
  * its owner, and nobody waits for one who maps more.
+ *
+ * Rings lie behind the last buffer that there may be, where the file may be so
+ * long; they are mapped while the descriptor is still there.
  */
 #include "preload/shared.h"
 
@@ -23,6 +26,8 @@ enum {
     N_STEPS = 9, /* 1 MiB, 2, 4 ... 256 */
 };
 
+#define RINGS_BYTES (WIRE_RINGS * WIRE_RING_BYTES)
+
 static_assert((uint64_t)FIRST_BYTES << (N_STEPS - 1) ==
                   (uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES,
               "the last step maps the whole file");
@@ -32,7 +37,9 @@ static _Alignas(WIRE_BATCH_BYTES) char early[WIRE_BUFFER_BYTES];
 
 static struct {
     char *_Atomic steps[N_STEPS];
+    char *rings; /* NULL: none are mapped */
     uint64_t file_bytes;
+    bool has_rings;            /* the file does */
     _Atomic uint32_t capacity; /* buffers that are mapped */
     _Atomic uint32_t hint;     /* where the search for a free one starts */
     _Atomic int32_t n_free;    /* were given back; late by what is under way */
@@ -79,13 +86,14 @@ shared_common_counters(void)
 
 /* How large the file may be: a file size limit answers with a signal. */
 static uint64_t
-largest_file(void)
+largest_file(bool *has_rings)
 {
     struct rlimit64 limit;
     if (raw_call4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)(uintptr_t)&limit) !=
         0)
         return 0;
-    uint64_t n_bytes = (uint64_t)WIRE_MAX_BUFFERS * WIRE_BUFFER_BYTES;
+    uint64_t n_bytes = WIRE_RINGS_START;
+    *has_rings = n_bytes + RINGS_BYTES <= limit.rlim_cur;
     while (n_bytes > limit.rlim_cur)
         n_bytes /= 2;
     return n_bytes < FIRST_BYTES ? 0 : n_bytes;
@@ -126,6 +134,31 @@ keep_only(char *start, size_t n_bytes, uint64_t at, uint64_t n_kept)
         raw_unmap(start + at + n_kept, n_bytes - at - n_kept);
 }
 
+static bool
+has_ring(uint32_t index)
+{
+    return shared.rings != NULL && index != 0 && index <= WIRE_RINGS;
+}
+
+static char *
+ring_at(uint32_t index)
+{
+    return shared.rings + (index - 1) * WIRE_RING_BYTES;
+}
+
+/* Of the rings the buffer's own, likewise. */
+static void
+cut_off_rings(uint32_t index)
+{
+    for (uint32_t i = 1; has_ring(i); i++) {
+        if (i == index)
+            raw_map_over(ring_at(i), WIRE_RING_BYTES, -1);
+        else
+            raw_unmap(ring_at(i), WIRE_RING_BYTES);
+    }
+    shared.rings = NULL;
+}
+
 /*
  * The header and buffer 0 stay, and so do the buffers up to the thread's own if
  * it is of the first step; of another step that buffer. They do so for ever: a
@@ -139,6 +172,7 @@ shared_cut_off(uint32_t index)
     if (shared.is_cut_off)
         return;
     shared.is_cut_off = true;
+    cut_off_rings(index);
     for (unsigned step = 0; step < N_STEPS; step++) {
         const size_t n_bytes = (size_t)FIRST_BYTES << step;
         char *start = shared.steps[step];
@@ -168,10 +202,11 @@ carry_over(char *buffer)
 int
 shared_create(void)
 {
-    const uint64_t file_bytes = largest_file();
+    bool has_rings = false;
+    const uint64_t file_bytes = largest_file(&has_rings);
     if (file_bytes == 0)
         return -1;
-    const int fd = create_file(file_bytes);
+    const int fd = create_file(file_bytes + (has_rings ? RINGS_BYTES : 0));
     if (fd < 0)
         return -1;
     char *first = raw_map(FIRST_BYTES, fd, 0);
@@ -193,7 +228,30 @@ shared_create(void)
         shared.steps[step] = NULL; /* a parent's */
     shared.steps[0] = first;
     shared.is_cut_off = false;
+    shared.has_rings = has_rings;
     return fd;
+}
+
+/* What is not used is closed: a program may lock all of its memory. */
+void
+shared_map_rings(int fd)
+{
+    if (!shared.has_rings)
+        return;
+    char *rings = raw_map(RINGS_BYTES, fd, WIRE_RINGS_START);
+    if (rings != NULL)
+        raw_call3(SYS_mprotect, (long)(uintptr_t)rings, RINGS_BYTES, PROT_NONE);
+    shared.rings = rings;
+}
+
+char *
+shared_ring(uint32_t index)
+{
+    return has_ring(index) &&
+                   raw_call3(SYS_mprotect, (long)(uintptr_t)ring_at(index),
+                             WIRE_RING_BYTES, PROT_READ | PROT_WRITE) == 0
+               ? ring_at(index)
+               : NULL;
 }
 
 static void

@@ -37,6 +37,12 @@ struct wire_shared *shared_header(void);
 /* Never NULL for an index below n_buffers. */
 struct wire_buffer_head *shared_buffer(uint32_t index);
 
+/* Once the level is known to be exact, before the descriptor is closed. */
+void shared_map_rings(int fd);
+
+/* The buffer's ring (struct wire_ring), to be written; NULL: it has none. */
+char *shared_ring(uint32_t index);
+
 /* The common buffer's counters; they are added to atomically. */
 struct wire_counters *shared_common_counters(void);
 

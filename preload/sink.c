@@ -22,6 +22,7 @@ enum {
     HIGH_FD = 700, /* out of the way of programs that count on low numbers */
     HIGHEST_LIMIT = 65536, /* a number beyond costs a table of that size */
     KERNEL_SIGSET_BYTES = 8,
+    NAP_MS = 1,
     SLICE_MS = 100, /* of a wait; then it is looked whether it makes sense */
     MS_NS = 1000000,
 };
@@ -340,6 +341,23 @@ wait_for_room(int fd, uint64_t *until_ns)
     return n >= 0;
 }
 
+/* 1 after a nap; 0: it may not wait any more; -1: nobody reads any more. */
+static int
+nap(int fd, uint64_t *until_ns)
+{
+    const uint64_t at_ns = clock_ns(CLOCK_MONOTONIC);
+    if (*until_ns == 0)
+        *until_ns = at_ns + (uint64_t)sink.full_wait_ms * MS_NS;
+    if (at_ns >= *until_ns)
+        atomic_store(&sink.is_stuck, true);
+    if (atomic_load(&sink.is_stuck))
+        return 0;
+    const long n = wait_for(fd, POLLERR, NAP_MS);
+    if (n < 0) /* a sandbox forbids it */
+        atomic_store(&sink.is_stuck, true);
+    return n < 0 ? 0 : n == 0 ? 1 : -1;
+}
+
 /*
  * A pipe takes whole pages, and so whole batches, of which it may take some.
  * Several threads may wait for the same room.
@@ -366,6 +384,30 @@ sink_write(const void *batches, size_t n, bool may_wait)
             return SINK_FULL;
         }
     }
+    return SINK_SENT;
+}
+
+/*
+ * By naps: who is told at once that there is room has room for little, and is
+ * woken for each batch. A nap is shorter than what a ring holds takes to read.
+ */
+enum sink_result
+sink_wait(const uint64_t *taken, uint64_t wanted, bool may_wait)
+{
+    const int fd = atomic_load(&sink.fd);
+    uint64_t until_ns = 0;
+    while (__atomic_load_n(taken, __ATOMIC_ACQUIRE) < wanted) {
+        if (fd < 0 || !is_ours(fd))
+            return SINK_GONE;
+        if (!may_wait || sink.full_wait_ms == 0)
+            return SINK_FULL;
+        const long n = nap(fd, &until_ns);
+        if (n == 0)
+            return SINK_FULL;
+        if (n < 0)
+            return SINK_GONE;
+    }
+    atomic_store(&sink.is_stuck, false);
     return SINK_SENT;
 }
 

@@ -56,6 +56,12 @@ bool sink_open(const struct wire_hello *hello, const struct sink_texts *texts,
  */
 enum sink_result sink_write(const void *batches, size_t n, bool may_wait);
 
+/*
+ * The same wait for the collector to have taken batch `wanted`.
+ */
+enum sink_result sink_wait(const uint64_t *taken, uint64_t wanted,
+                           bool may_wait);
+
 /* A forked child: lets go of its parent's pipe. */
 void sink_close(void);
 

@@ -175,7 +175,7 @@ def test_drop():
     events_apart()
     points = []
     for n_threads, n_rounds in (("0", ROUNDS), ("3", "100000"),
-                                ("15", "40000")):
+                                ("15", "120000")):
         chain.fresh_folder()
         points.append((True, "%s threads beside: %s" % (
             n_threads, when_heard(drop, n_threads, n_rounds))))

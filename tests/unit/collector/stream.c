@@ -8,6 +8,9 @@
 
 enum { MEMORY_BYTES = (STREAM_BUFFERS + 1) * WIRE_BUFFER_BYTES };
 
+/* With one ring. */
+#define FILE_BYTES ((off_t)(WIRE_RINGS_START + WIRE_RING_BYTES))
+
 struct stream
 stream_create(uint32_t n_buffers, unsigned seals)
 {
@@ -48,6 +51,8 @@ stream_destroy(struct stream *stream)
 {
     stream_hang_up(stream);
     munmap(stream->memory, MEMORY_BYTES);
+    if (stream->ring != NULL)
+        munmap(stream->ring, WIRE_RING_BYTES);
 }
 
 struct wire_shared *
@@ -64,22 +69,41 @@ stream_head(struct stream *stream, uint32_t buffer)
                                                    WIRE_BUFFER_BYTES);
 }
 
+void
+stream_give_ring(struct stream *stream)
+{
+    if (ftruncate(stream->shared, FILE_BYTES) != 0)
+        err(1, "the memfd has no room for a ring");
+    stream->ring = mmap(NULL, WIRE_RING_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_SHARED, stream->shared, (off_t)WIRE_RINGS_START);
+    if (stream->ring == MAP_FAILED)
+        err(1, "the ring cannot be mapped");
+    stream_head(stream, 1)->ring = 1;
+}
+
+static struct wire_batch *
+batch_at(struct stream *stream, uint32_t buffer, uint64_t sequence)
+{
+    struct wire_buffer_head *head = stream_head(stream, buffer);
+    char *place = head->ring != 0
+                      ? stream->ring + (sequence - 1) % WIRE_RING_BATCHES *
+                                           WIRE_BATCH_BYTES
+                      : (char *)head + (1 + (sequence - 1) % WIRE_BATCHES) *
+                                           WIRE_BATCH_BYTES;
+    return (struct wire_batch *)(void *)place;
+}
+
 struct wire_batch *
 stream_batch(struct stream *stream, uint32_t buffer)
 {
-    struct wire_buffer_head *head = stream_head(stream, buffer);
-    const uint64_t place = 1 + (head->sequence - 1) % WIRE_BATCHES;
-    return (struct wire_batch *)(void *)((char *)head +
-                                         place * WIRE_BATCH_BYTES);
+    return batch_at(stream, buffer, stream_head(stream, buffer)->sequence);
 }
 
 static void
 open_next(struct stream *stream, uint32_t buffer)
 {
     struct wire_buffer_head *head = stream_head(stream, buffer);
-    const uint64_t place = 1 + head->sequence % WIRE_BATCHES;
-    struct wire_batch *batch =
-        (struct wire_batch *)(void *)((char *)head + place * WIRE_BATCH_BYTES);
+    struct wire_batch *batch = batch_at(stream, buffer, head->sequence + 1);
     __atomic_store_n(&batch->sequence, 0, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     memset(batch, 0, WIRE_BATCH_BYTES);

@@ -19,6 +19,7 @@ struct stream {
     int pipe_write; /* -1: it was closed */
     int shared;     /* for a source */
     char *memory;   /* ours: the header, then the buffers */
+    char *ring;     /* of buffer 1, if it was given one */
 };
 
 /* n_buffers are announced; seals are those of memfd_create(2). */
@@ -27,6 +28,9 @@ void stream_destroy(struct stream *stream);
 
 struct wire_shared *stream_header(struct stream *stream);
 struct wire_buffer_head *stream_head(struct stream *stream, uint32_t buffer);
+
+/* Buffer 1 has a ring from its first batch on. */
+void stream_give_ring(struct stream *stream);
 
 /* The batch that a buffer is filling. */
 struct wire_batch *stream_batch(struct stream *stream, uint32_t buffer);

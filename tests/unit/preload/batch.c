@@ -229,6 +229,89 @@ Test(batch, without_a_reader_what_finds_no_room_is_counted)
     check_eq(head->lost_events, 5);
 }
 
+/* ---- rings ------------------------------------------------------------- */
+
+static void
+set_up_ring(void)
+{
+    memory_sink_terms.level = WIRE_LEVEL_EXACT;
+    set_up();
+}
+
+TestSuite(ring, .init = set_up_ring, .timeout = 20);
+
+static struct wire_ring *
+ring(void)
+{
+    return &shared_header()->rings[buffer_index - 1];
+}
+
+static void
+fill(uint64_t first, uint64_t n_batches)
+{
+    for (uint64_t i = 0; i < n_batches * PER_BATCH; i++)
+        put(first * PER_BATCH + i);
+}
+
+static const void *
+batch_in_ring(uint64_t sequence)
+{
+    return (const char *)(uintptr_t)head->ring +
+           (sequence - 1) % WIRE_RING_BATCHES * WIRE_BATCH_BYTES;
+}
+
+Test(ring, its_batches_lie_there_and_one_is_sent_when_it_is_awaited)
+{
+    ring()->wake_at = 7;
+    fill(0, 20);
+    check_eq(head->sequence, 20);
+    for (uint64_t i = 0; i < 20; i++)
+        check_deaths(batch_in_ring(i + 1), i * PER_BATCH, PER_BATCH);
+    check_eq(memory_sink->n_batches, 1);
+    check_deaths(memory_sink->batches[0], 0, PER_BATCH); /* the oldest */
+    ring()->taken = 19;
+    ring()->wake_at = 24;
+    fill(20, 3);
+    check_eq(memory_sink->n_batches, 1);
+    fill(23, 2);
+    check_eq(memory_sink->n_batches, 2);
+    check_deaths(memory_sink->batches[1], 19 * PER_BATCH, PER_BATCH);
+}
+
+Test(ring, nothing_is_overwritten_that_was_not_taken_without_a_wait)
+{
+    ring()->wake_at = UINT32_MAX;
+    fill(0, WIRE_RING_BATCHES - 1);
+    check_eq(memory_sink->n_waits, 0);
+    fill(WIRE_RING_BATCHES - 1, 1);
+    check_eq(memory_sink->n_waits, 1);
+    ring()->taken = 100;
+    fill(WIRE_RING_BATCHES, 99);
+    check_eq(memory_sink->n_waits, 1);
+    check_eq(memory_sink->n_batches, 0);
+    check_eq(head->lost_events, 0);
+}
+
+Test(ring, what_goes_because_nobody_took_it_goes_by_the_pipe)
+{
+    ring()->wake_at = UINT32_MAX;
+    memory_sink_result = SINK_FULL;
+    fill(0, WIRE_RING_BATCHES + 30);
+    check_eq(memory_sink->n_batches, 30);
+    for (uint64_t i = 0; i < 30; i++)
+        check_deaths(memory_sink->batches[i], i * PER_BATCH, PER_BATCH);
+    check_eq(head->n_events, (WIRE_RING_BATCHES + 30) * PER_BATCH);
+}
+
+Test(ring, where_nobody_reads_it_falls_silent)
+{
+    ring()->wake_at = UINT32_MAX;
+    memory_sink_result = SINK_GONE;
+    fill(0, WIRE_RING_BATCHES + 1);
+    check_eq(process_mode(), PROCESS_OFF);
+    check_eq(memory_sink->n_batches, 0);
+}
+
 /* ---- before there is a collector --------------------------------------- */
 
 Test(early_batch, the_static_buffer_keeps_its_batches_and_counts_the_rest)

@@ -64,7 +64,7 @@ Test(exact, each_birth_and_death_is_an_event_in_its_order)
     }
     check_eq(self.buffer->lost_events, 0);
     check_eq(self.buffer->counters[WIRE_CALLER_NATIVE].births, 0);
-    check_ge(memory_sink->n_batches, 5);
+    check_ge(memory_sink->n_batches, 1);
 }
 
 Test(exact, what_one_word_cannot_say_is_a_record_and_counted)

@@ -20,7 +20,8 @@ struct memory_sink {
     struct wire_hello hellos[MEMORY_SINK_HELLOS];
     unsigned n_hellos;
     unsigned n_closed;
-    int wait_ms; /* of the last hello */
+    unsigned n_waits; /* for a ring */
+    int wait_ms;      /* of the last hello */
 };
 
 /* In shared memory; there from memory_sink_start on. */

@@ -168,6 +168,53 @@ Test(shared, a_child_writes_at_its_parents_places_but_not_its_memory)
     check_cut_off(4 * FIRST_BUFFERS);
 }
 
+/* ---- rings ------------------------------------------------------------- */
+
+static uint64_t
+word_in_ring(int fd, uint32_t index)
+{
+    uint64_t word = 0;
+    check_eq(pread(fd, &word, sizeof(word),
+                   (off_t)(WIRE_RINGS_START + (index - 1) * WIRE_RING_BYTES)),
+             sizeof(word));
+    return word;
+}
+
+Test(shared, the_first_buffers_have_rings_where_the_level_asks_for_them)
+{
+    const int fd = create();
+    check_eq(shared_ring(1), NULL);
+    shared_map_rings(fd);
+    check_eq(shared_ring(0), NULL);
+    check_eq(shared_ring(WIRE_RINGS + 1), NULL);
+    for (uint32_t index = 1; index <= WIRE_RINGS; index++) {
+        char *ring = shared_ring(index);
+        memcpy(ring, &(uint64_t){index}, sizeof(uint64_t));
+        ring[WIRE_RING_BYTES - 1] = 1;
+        check_eq(word_in_ring(fd, index), index);
+    }
+}
+
+Test(shared, a_child_writes_at_its_parents_ring_but_not_its_memory)
+{
+    const int fd = create();
+    shared_map_rings(fd);
+    char *ring = shared_ring(2);
+    *ring = 5;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        shared_cut_off(2);
+        *ring = 6;
+        shared_map_rings(create());
+        *ring = 7;
+        _exit(shared_ring(2) != NULL && *shared_ring(2) == 0 ? 0 : 1);
+    }
+    int status = -1;
+    check_eq(waitpid(pid, &status, 0), pid);
+    check_eq(status, 0);
+    check_eq(word_in_ring(fd, 2), 5);
+}
+
 /* ---- taking and giving back -------------------------------------------- */
 
 Test(shared, a_buffer_belongs_to_who_took_it)

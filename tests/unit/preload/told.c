@@ -27,9 +27,12 @@ const struct told *
 told_in(const struct wire_buffer_head *head)
 {
     static struct told told;
+    const char *batches = head->ring != 0
+                              ? (const char *)(uintptr_t)head->ring
+                              : (const char *)head + WIRE_BATCH_BYTES;
     told.n = 0;
-    for (uint64_t sequence = 1; sequence <= head->sequence; sequence++)
-        read_batch((const char *)head + sequence * WIRE_BATCH_BYTES, &told);
+    for (uint64_t i = 0; i < head->sequence; i++)
+        read_batch(batches + i * WIRE_BATCH_BYTES, &told);
     return &told;
 }
 
