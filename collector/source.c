@@ -185,7 +185,8 @@ reader_of(struct source *source, uint32_t buffer)
 {
     while (buffer >= source->n_readers) {
         XGROW(source->readers, source->reader_capacity, source->n_readers);
-        source->readers[source->n_readers++] = (struct reader){.sequence = 1};
+        source->readers[source->n_readers++] =
+            (struct reader){.sequence = 1, .woken = 1};
     }
     return &source->readers[buffer];
 }
