@@ -376,7 +376,9 @@ sink_write(const void *batches, size_t n, bool may_wait)
         if (written > 0 && written % WIRE_BATCH_BYTES == 0) {
             at += written;
             left -= (size_t)written;
-            atomic_store(&sink.is_stuck, false);
+            if (may_wait) /* else its room tells nothing of what was waited for
+                           */
+                atomic_store(&sink.is_stuck, false);
         } else if (written != -EAGAIN && written != -EINTR) {
             return SINK_GONE;
         } else if (!may_wait || sink.full_wait_ms == 0 ||
