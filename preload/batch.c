@@ -289,7 +289,9 @@ void
 batch_came_to(struct wire_buffer_head *head, const uint64_t *end)
 {
     const char *batch = (const char *)batch_at(head, head->sequence);
-    const size_t n_bytes = (size_t)((const char *)end - batch);
+    size_t n_bytes = (size_t)((const char *)end - batch);
+    if (n_bytes > WIRE_BATCH_BYTES) /* no place, and not given back yet */
+        n_bytes = WIRE_BATCH_BYTES;
     head->n_events += (n_bytes - head->open_bytes) / sizeof(*end);
     head->open_bytes = (uint32_t)n_bytes;
 }

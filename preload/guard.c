@@ -43,11 +43,16 @@ arm(struct thread *thread)
         atomic_load_explicit(&guard.is_slow, memory_order_relaxed))
         return;
     uint64_t *place = batch_open_end(thread->buffer);
+    uint64_t *end = batch_end(place);
+    const bool is_threaded = process_is_threaded();
+    if (place == end || (is_threaded && thread->turn == 0))
+        return;
     thread->place = place;
-    if (process_is_threaded() && thread->turn != 0)
-        thread->turns_end = batch_end(place);
-    else if (!process_is_threaded())
-        thread->places_end = batch_end(place);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (is_threaded)
+        thread->turns_end = end;
+    else
+        thread->places_end = end;
 }
 
 static void
@@ -57,7 +62,9 @@ disarm(struct thread *thread)
         return;
     *(uint64_t *volatile *)&thread->places_end = NULL;
     *(uint64_t *volatile *)&thread->turns_end = NULL;
-    batch_came_to(thread->buffer, *(uint64_t *volatile *)&thread->place);
+    batch_came_to(
+        thread->buffer,
+        __atomic_exchange_n(&thread->place, THREAD_NOWHERE, __ATOMIC_RELAXED));
 }
 
 /* ---- buffers ----------------------------------------------------------- */
@@ -414,6 +421,7 @@ guard_in_child(void)
     self.is_busy = false;
     self.places_end = NULL;
     self.turns_end = NULL;
+    self.place = THREAD_NOWHERE;
     self.turn = 0;
     self.random = 0;
     self.until_sample = 0;

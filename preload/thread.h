@@ -31,7 +31,8 @@ struct thread {
     /*
      * At level exact the hot path writes events itself, while there is one
      * thread only; and a warm one, while it is this thread's turn: the next
-     * place, and where places end for each. NULL: it may not.
+     * place, and where places end for each. NULL: it may not, and the place is
+     * THREAD_NOWHERE.
      */
     uint64_t *place;
     uint64_t *places_end;
@@ -42,6 +43,9 @@ struct thread {
     uint64_t random; /* 0: the countdown has not begun */
     struct wire_counters unheard[WIRE_N_CALLERS]; /* when nobody listens */
 };
+
+/* Beyond all ends. */
+#define THREAD_NOWHERE ((uint64_t *)((uintptr_t)1 << 62))
 
 extern HIDDEN __thread struct thread self
     __attribute__((tls_model("initial-exec")));
@@ -74,24 +78,39 @@ thread_caller(uintptr_t caller)
 }
 
 /*
- * Where a path may write an event, whose places end there; NULL: it may not.
- * The place is taken by one instruction, so that what a signal handler
- * allocates in between gets another. One that is not used is given back before
- * any other is taken.
+ * The place was not used. A signal handler may have taken others since, or have
+ * told something at length: then it stays, and says nothing. Where a batch ends
+ * there was none.
  */
 static ALWAYS_INLINE void
-thread_give_place_back(void)
+thread_give_place_back(uint64_t at)
 {
-    __asm__ volatile("subq $8, %0" : "+m"(self.place) : : "cc");
+    const struct wire_record nothing = {.n_bytes = sizeof(nothing)};
+    uint64_t next = at + sizeof(uint64_t);
+    bool is_back;
+    __asm__ volatile("cmpxchgq %3, %2"
+                     : "=@ccz"(is_back), "+a"(next), "+m"(self.place)
+                     : "r"(at)
+                     : "memory");
+    if (unlikely(!is_back) && at % WIRE_BATCH_BYTES != 0 &&
+        at < (uintptr_t)THREAD_NOWHERE)
+        *(volatile struct wire_record *)at = nothing;
 }
 
+/*
+ * Where a path may write an event, whose places end there; NULL: it may not.
+ * The place is taken by one instruction, so that what a signal handler
+ * allocates in between gets another. One that is not used is given back. Where
+ * places end is asked before: afterwards they may be another batch's.
+ */
 static ALWAYS_INLINE uint64_t *
-thread_take_place(uint64_t *const *end)
+thread_take_place(uint64_t *const *ends)
 {
+    const uintptr_t end = (uintptr_t) * (uint64_t *const volatile *)ends;
     uint64_t at = sizeof(uint64_t);
     __asm__ volatile("xaddq %0, %1" : "+r"(at), "+m"(self.place) : : "cc");
-    if (unlikely(at >= (uintptr_t)*end)) {
-        thread_give_place_back();
+    if (unlikely(at >= end)) {
+        thread_give_place_back(at);
         return NULL;
     }
     if (at == 0)

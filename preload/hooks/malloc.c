@@ -67,7 +67,7 @@ tell_until(uint64_t *const *end, const void *block, const size_t *asked,
     const uint64_t slack = asked == NULL ? 0 : chunk_bytes - 8 - *asked;
     if (unlikely((word & CHUNK_NOTABLE) != 0 ||
                  slack > WIRE_EVENT_MOST_SLACK)) {
-        thread_give_place_back();
+        thread_give_place_back((uintptr_t)place);
         return false;
     }
     *(volatile uint64_t *)place =

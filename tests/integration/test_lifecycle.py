@@ -268,6 +268,9 @@ def test_forks_amid():
                    *options, "--", *program)
         same("output and status (%s)" % " ".join(options), said(ours),
              said(bare))
+        same("streams that made no sense (%s)" % " ".join(options),
+             rows(os.path.join(chain.folder, "it.rec"), "SELECT count(*) "
+                  "FROM event WHERE kind = 'malformed'"), [(0,)])
 
 
 # ---- descriptors -----------------------------------------------------------

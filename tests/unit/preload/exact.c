@@ -197,6 +197,43 @@ allocate_in_handler(int number)
     errno = seen;
 }
 
+/* A handler comes between taking a place and giving it back. */
+Test(exact, a_place_given_back_late_spoils_nothing)
+{
+    hooked_malloc(8);
+    uint64_t *place = thread_take_place(&self.places_end);
+    cr_assert_not_null(place);
+    void *large = hooked_malloc(LARGE); /* a record, behind that place */
+    thread_give_place_back((uintptr_t)place);
+    void *small = hooked_malloc(8);
+    const struct told *told = told_in(self.buffer);
+    check_eq(told->n, 4);
+    check_eq(told_kind(told->words[1]), WIRE_KIND_NONE);
+    check_eq(told_kind(told->words[2]), WIRE_KIND_BIRTH);
+    check_eq(((const struct wire_birth *)told->records[2])->addr,
+             (uintptr_t)large);
+    check_event(told->words[3], small, 8, false);
+}
+
+Test(exact, a_place_is_of_the_batch_that_it_was_asked_of)
+{
+    hooked_malloc(8);
+    uint64_t *end = self.places_end;
+    while (self.place != end)
+        hooked_malloc(8);
+    check_true(thread_take_place(&end) == NULL); /* and it is given back */
+    check_true(self.place == end);
+    self.place = end + 1; /* a handler finds one that was not, yet */
+    void *late = hooked_malloc(8);
+    check_true(self.places_end != end);
+    thread_give_place_back((uintptr_t)end);
+    void *last = hooked_malloc(8);
+    const struct told *told = told_in(self.buffer);
+    check_event(told->words[told->n - 2], late, 8, false);
+    check_event(told->words[told->n - 1], last, 8, false);
+    check_eq(self.buffer->lost_events, 0);
+}
+
 /* Whatever is interrupted, each event is told or counted as lost. */
 Test(exact, a_handler_that_allocates_takes_no_place_of_others)
 {
