@@ -547,7 +547,11 @@ def test_limited_files():
     if b"it cannot be written to (" not in error or \
             b"ulimit -f" not in error:
         raise AssertionError("it says %r" % error)
-    check_whole(recording, False)
+    if chain.stats(recording)["sealed"]:  # all fitted when it was tried again
+        same("gaps", len(rows(recording, "SELECT text FROM event "
+                              "WHERE kind = 'gap'")), 1)
+    else:
+        check_whole(recording, False)
     tick = committed(recording)[0]
     return [(tick > 0, "%d us committed" % tick)]
 
