@@ -319,31 +319,12 @@ write_quietly(int fd, const void *batches, size_t n_bytes)
 }
 
 /*
- * Until there may be room or the reader is gone, but no longer than a slice.
- * False: this write has waited for as long as it may (*until_ns, 0 before its
- * first wait), or another has, and nothing was taken since.
+ * Until that event, but no longer than most_ms: 1, or 0 where none came. -1:
+ * this call has waited for as long as it may (*until_ns, 0 before its first
+ * wait), or another has, and nothing was taken since.
  */
-static bool
-wait_for_room(int fd, uint64_t *until_ns)
-{
-    const uint64_t at_ns = clock_ns(CLOCK_MONOTONIC);
-    if (*until_ns == 0)
-        *until_ns = at_ns + (uint64_t)sink.full_wait_ms * MS_NS;
-    if (at_ns >= *until_ns)
-        atomic_store(&sink.is_stuck, true);
-    if (atomic_load(&sink.is_stuck))
-        return false;
-    const long left_ms = (long)((*until_ns - at_ns) / MS_NS) + 1;
-    const long n =
-        wait_for(fd, POLLOUT, left_ms < SLICE_MS ? left_ms : SLICE_MS);
-    if (n < 0) /* a sandbox forbids it */
-        atomic_store(&sink.is_stuck, true);
-    return n >= 0;
-}
-
-/* 1 after a nap; 0: it may not wait any more; -1: nobody reads any more. */
 static int
-nap(int fd, uint64_t *until_ns)
+wait_a_while(int fd, short events, long most_ms, uint64_t *until_ns)
 {
     const uint64_t at_ns = clock_ns(CLOCK_MONOTONIC);
     if (*until_ns == 0)
@@ -351,11 +332,12 @@ nap(int fd, uint64_t *until_ns)
     if (at_ns >= *until_ns)
         atomic_store(&sink.is_stuck, true);
     if (atomic_load(&sink.is_stuck))
-        return 0;
-    const long n = wait_for(fd, POLLERR, NAP_MS);
+        return -1;
+    const long left_ms = (long)((*until_ns - at_ns) / MS_NS) + 1;
+    const long n = wait_for(fd, events, left_ms < most_ms ? left_ms : most_ms);
     if (n < 0) /* a sandbox forbids it */
         atomic_store(&sink.is_stuck, true);
-    return n < 0 ? 0 : n == 0 ? 1 : -1;
+    return n < 0 ? -1 : (int)n;
 }
 
 /*
@@ -366,23 +348,25 @@ enum sink_result
 sink_write(const void *batches, size_t n, bool may_wait)
 {
     const int fd = atomic_load(&sink.fd);
+    const uint64_t inode = sink.inode;
     const char *at = batches;
     size_t left = n * WIRE_BATCH_BYTES;
     uint64_t until_ns = 0;
     while (left != 0) {
+        if (sink.inode != inode) /* a handler forked: they are its parent's */
+            return SINK_FULL;
         if (fd < 0 || !is_ours(fd))
             return SINK_GONE;
         const long written = write_quietly(fd, at, left);
         if (written > 0 && written % WIRE_BATCH_BYTES == 0) {
             at += written;
             left -= (size_t)written;
-            if (may_wait) /* else its room tells nothing of what was waited for
-                           */
+            if (may_wait) /* else nobody has asked for its room */
                 atomic_store(&sink.is_stuck, false);
         } else if (written != -EAGAIN && written != -EINTR) {
             return SINK_GONE;
         } else if (!may_wait || sink.full_wait_ms == 0 ||
-                   !wait_for_room(fd, &until_ns)) {
+                   wait_a_while(fd, POLLOUT, SLICE_MS, &until_ns) < 0) {
             return SINK_FULL;
         }
     }
@@ -397,17 +381,18 @@ enum sink_result
 sink_wait(const uint64_t *taken, uint64_t wanted, bool may_wait)
 {
     const int fd = atomic_load(&sink.fd);
+    const uint64_t inode = sink.inode;
     uint64_t until_ns = 0;
     while (__atomic_load_n(taken, __ATOMIC_ACQUIRE) < wanted) {
+        if (sink.inode != inode)
+            return SINK_FULL;
         if (fd < 0 || !is_ours(fd))
             return SINK_GONE;
         if (!may_wait || sink.full_wait_ms == 0)
             return SINK_FULL;
-        const long n = nap(fd, &until_ns);
-        if (n == 0)
-            return SINK_FULL;
-        if (n < 0)
-            return SINK_GONE;
+        const int n = wait_a_while(fd, POLLERR, NAP_MS, &until_ns);
+        if (n != 0)
+            return n < 0 ? SINK_FULL : SINK_GONE;
     }
     atomic_store(&sink.is_stuck, false);
     return SINK_SENT;

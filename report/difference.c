@@ -6,6 +6,7 @@
 
 #include "include/text.h"
 #include "include/xalloc.h"
+#include "report/words.h"
 
 /* ---- joining ----------------------------------------------------------- */
 
@@ -173,13 +174,6 @@ difference_types(const struct difference_side *before,
     return table_of(read_types, before, after);
 }
 
-static const char *
-base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 /* A frame by its function; without one by its place in a file. */
 static void
 name_frame(struct text *name, const struct query_frame *frame)
@@ -188,10 +182,10 @@ name_frame(struct text *name, const struct query_frame *frame)
         text_add(name, frame->function);
     else
         text_addf(name, "%s+0x%llx",
-                  frame->module == NULL ? "" : base_name(frame->module),
+                  frame->module == NULL ? "" : words_base_name(frame->module),
                   (unsigned long long)query_known(frame->offset));
     if (frame->line != QUERY_UNKNOWN && frame->file != NULL)
-        text_addf(name, " (%s:%lld)", base_name(frame->file),
+        text_addf(name, " (%s:%lld)", words_base_name(frame->file),
                   (long long)frame->line);
 }
 
@@ -279,7 +273,7 @@ difference_kept(const struct difference_side *before,
 static const char *
 program_of(const struct query_process *process)
 {
-    return process->exe == NULL ? "" : base_name(process->exe);
+    return process->exe == NULL ? "" : words_base_name(process->exe);
 }
 
 /* Of each process the how many-th of its program it is, from 0. */

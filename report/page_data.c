@@ -9,6 +9,7 @@
 #include "report/page_tables.h"
 #include "report/verdict/verdict.h"
 #include "report/version.h"
+#include "report/words.h"
 
 /*
  * What one process may fill, and what all of them together: a page of a
@@ -38,13 +39,6 @@ share_of(const struct source *source, size_t in_all, size_t least, size_t most)
 {
     const size_t share = in_all / (source->n_processes + 1);
     return share < least ? least : share > most ? most : share;
-}
-
-static const char *
-base_name(const char *path)
-{
-    const char *slash = path == NULL ? NULL : strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
 }
 
 static void
@@ -147,7 +141,7 @@ put_identity(struct json *json, const struct source *source,
     json_number(json, "id", process->id);
     json_number(json, "pid", process->pid);
     json_number(json, "ppid", process->ppid);
-    json_string(json, "name", base_name(process->exe));
+    json_string(json, "name", words_base_name(process->exe));
     if (source->shows_names) {
         json_string(json, "exe", process->exe);
         json_string(json, "command", process->command);
@@ -230,7 +224,7 @@ put_recording(struct json *json, struct query *query)
 {
     json_string(json, "schema", "residue.page/1");
     json_string(json, "version", RESIDUE_VERSION);
-    json_string(json, "recording", base_name(query_path(query)));
+    json_string(json, "recording", words_base_name(query_path(query)));
     json_string(json, "moment", query_moment(query));
     json_bool(json, "sealed", query_is_sealed(query));
     put_meta(json, query, "host");

@@ -6,6 +6,7 @@
 #include "report/formats/diff.h"
 #include "report/formats/stats_format.h"
 #include "report/units.h"
+#include "report/words.h"
 
 enum {
     MOST_ROWS = 10,
@@ -15,21 +16,13 @@ enum {
 
 /* ---- figures ----------------------------------------------------------- */
 
+/* As `units` writes it, with its sign. */
 static char *
-change_bytes(char *text, int64_t change)
+signed_by(char *(*units)(char *text, int64_t n), char *text, int64_t change)
 {
     char size[UNITS_BYTES];
     snprintf(text, UNITS_BYTES, "%s%s", change > 0 ? "+" : "",
-             units_bytes(size, change));
-    return text;
-}
-
-static char *
-change_count(char *text, int64_t change)
-{
-    char count[UNITS_BYTES];
-    snprintf(text, UNITS_BYTES, "%s%s", change > 0 ? "+" : "",
-             units_count(count, change));
+             units(size, change));
     return text;
 }
 
@@ -44,7 +37,7 @@ put_figure(struct text *text, const char *name, int64_t before, int64_t after)
         return;
     text_addf(text, "  %-24s %12s %12s %12s\n", name, units_bytes(was, before),
               units_bytes(is, after),
-              change_bytes(change, difference_change(both)));
+              signed_by(units_bytes, change, difference_change(both)));
 }
 
 static void
@@ -62,34 +55,16 @@ put_ledger(struct text *text, const struct query_census *before,
 
 /* ---- tables ------------------------------------------------------------ */
 
-/* A name may be a stranger's, and is cut where the line ends. */
-static void
-put_name(struct text *text, const char *name)
-{
-    size_t n = strlen(name);
-    const bool is_cut = n > NAME_BYTES;
-    if (is_cut) {
-        n = NAME_BYTES - 3;
-        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80)
-            n--; /* not within a character */
-    }
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char byte = (unsigned char)name[i];
-        const char shown = byte < 0x20 || byte == 0x7f ? '?' : name[i];
-        text_add_bytes(text, &shown, 1);
-    }
-    text_add(text, is_cut ? "...\n" : "\n");
-}
-
 static void
 put_row(struct text *text, const struct difference_row *row)
 {
     char count[UNITS_BYTES];
     char size[UNITS_BYTES];
     text_addf(text, "  %12s %12s  ",
-              change_count(count, difference_change(row->count)),
-              change_bytes(size, difference_change(row->bytes)));
-    put_name(text, row->name);
+              signed_by(units_count, count, difference_change(row->count)),
+              signed_by(units_bytes, size, difference_change(row->bytes)));
+    words_put(text, row->name, NAME_BYTES);
+    text_add(text, "\n");
     if (row->bytes_error <= 0)
         return;
     char *blocks = xasprintf(
@@ -147,19 +122,13 @@ put_side(struct text *text, const char *which,
                   side->census.kind);
 }
 
-static const char *
-base_name(const char *path)
-{
-    const char *slash = path == NULL ? NULL : strrchr(path, '/');
-    return path == NULL ? "?" : slash == NULL ? path : slash + 1;
-}
-
 static void
 put_process(struct text *text, const struct diff_process *process)
 {
     const struct difference_side *before = &process->before;
     const struct difference_side *after = &process->after;
-    text_addf(text, "\n%s\n", base_name(after->process->exe));
+    const char *program = words_base_name(after->process->exe);
+    text_addf(text, "\n%s\n", program == NULL ? "?" : program);
     put_side(text, "before", before);
     put_side(text, "after", after);
     if (before->census.id == 0 || after->census.id == 0)

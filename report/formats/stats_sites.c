@@ -3,6 +3,7 @@
 #include "include/text.h"
 #include "report/formats/stats_format.h"
 #include "report/units.h"
+#include "report/words.h"
 
 enum {
     MOST_SITES = 10,
@@ -83,48 +84,20 @@ stats_sites(struct json *json, struct query *query, int64_t process,
 
 /* ---- as text ----------------------------------------------------------- */
 
-static const char *
-base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
-/*
- * As much as there is room for, and nothing that moves a cursor: a name comes
- * from a stranger's file.
- */
-static void
-put_cut(struct text *text, const char *words, size_t room)
-{
-    const size_t n = strlen(words);
-    size_t n_shown = n <= room ? n : room - 3;
-    while (n > room && n_shown > 0 &&
-           ((unsigned char)words[n_shown] & 0xc0) == 0x80)
-        n_shown--; /* not within a character */
-    for (size_t i = 0; i < n_shown; i++) {
-        const unsigned char byte = (unsigned char)words[i];
-        const char shown = byte < 0x20 || byte == 0x7f ? '?' : words[i];
-        text_add_bytes(text, &shown, 1);
-    }
-    if (n > room)
-        text_add(text, "...");
-}
-
 /* Where it was called from, as one would look it up. */
 static char *
 place_of(const struct query_frame *frame)
 {
     if (frame->file != NULL && frame->line != QUERY_UNKNOWN)
-        return xasprintf("%s:%lld", base_name(frame->file),
+        return xasprintf("%s:%lld", words_base_name(frame->file),
                          (long long)frame->line);
     if (frame->file != NULL)
-        return xstrdup(base_name(frame->file));
+        return xstrdup(words_base_name(frame->file));
     if (frame->offset == QUERY_UNKNOWN)
         return xstrdup("?");
     if (frame->module == NULL)
         return xasprintf("0x%llx", (unsigned long long)frame->offset);
-    const char *name = base_name(frame->module);
+    const char *name = words_base_name(frame->module);
     return xasprintf("%s+0x%llx", name[0] == '\0' ? "?" : name,
                      (unsigned long long)frame->offset);
 }
@@ -134,14 +107,14 @@ put_frame_text(struct text *text, const struct query_frame *frame)
 {
     char *place = place_of(frame);
     if (frame->function == NULL) {
-        put_cut(text, place, FRAME_BYTES);
+        words_put(text, place, FRAME_BYTES);
     } else {
         const size_t most = FRAME_BYTES - 3;
         const size_t n_place =
             strlen(place) < most / 2 ? strlen(place) : most / 2;
-        put_cut(text, frame->function, most - n_place);
+        words_put(text, frame->function, most - n_place);
         text_add(text, " (");
-        put_cut(text, place, most / 2);
+        words_put(text, place, most / 2);
         text_add(text, ")");
     }
     text_add(text, "\n");

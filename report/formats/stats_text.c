@@ -6,6 +6,7 @@
 #include "include/xalloc.h"
 #include "report/formats/stats_format.h"
 #include "report/units.h"
+#include "report/words.h"
 
 enum {
     MOST_TYPES = 15,
@@ -13,14 +14,14 @@ enum {
     MOST_ROWS = 12, /* of classes, and of small processes */
 };
 
+/* A status as a shell counts; beyond 128 it is a signal's number. */
 static const char *
-base_name(const char *path)
+program_of(const struct query_process *process)
 {
-    const char *slash = path == NULL ? NULL : strrchr(path, '/');
-    return path == NULL ? "?" : slash == NULL ? path : slash + 1;
+    const char *name = words_base_name(process->exe);
+    return name == NULL ? "?" : name;
 }
 
-/* A status as a shell counts; beyond 128 it is a signal's number. */
 static void
 put_exit(struct text *text, int64_t status)
 {
@@ -36,7 +37,7 @@ put_heading(struct text *text, const struct query_process *process,
     char at[UNITS_BYTES];
     char rss[UNITS_BYTES];
     char peak[UNITS_BYTES];
-    text_addf(text, "\n%s · pid %lld", base_name(process->exe),
+    text_addf(text, "\n%s · pid %lld", program_of(process),
               (long long)process->pid);
     if (process->python != NULL)
         text_addf(text, " · CPython %s", process->python);
@@ -532,8 +533,7 @@ put_row(struct text *text, const struct query_process *process,
     char status[UNITS_BYTES];
     text_addf(text, "  %8lld %12s %8s  %s\n", (long long)process->pid,
               census->id == 0 ? "-" : units_bytes(rss, census->rss_bytes),
-              units_count(status, process->exit_status),
-              base_name(process->exe));
+              units_count(status, process->exit_status), program_of(process));
 }
 
 /* Whether a process is worth more than a row beside the others. */

@@ -1,68 +1,21 @@
 /*
  * The buffers that have a ring: their batches are read where they lie.
  */
-#include <fcntl.h>
 #include <pthread.h>
 
-#include "collector/source.h"
-#include "tests/unit/check.h"
-#include "tests/unit/collector/stream.h"
+#include "tests/unit/collector/heard.h"
 
-enum { MOST_HEARD = 100000 };
-
-static struct stream stream;
-static struct source *source;
 static _Atomic bool has_written;
-
-/* How often each stamp was handed over. */
-static unsigned heard[MOST_HEARD];
-static size_t n_heard;
-static size_t n_torn;
-
-static void
-on_death(void *context, const struct wire_death *death)
-{
-    (void)context;
-    heard[death->stamp % MOST_HEARD]++;
-    n_heard++;
-    n_torn += death->addr != death->stamp || death->n_bytes != death->stamp;
-}
-
-static const struct decode_handler handler = {.death = on_death};
-
-static void
-set_up(void)
-{
-    stream = stream_create(STREAM_BUFFERS, F_SEAL_SHRINK);
-    source = source_create(stream.pipe_read, stream.shared);
-    cr_assert_not_null(source);
-}
-
-static void
-clean_up(void)
-{
-    source_destroy(source);
-    stream_destroy(&stream);
-}
 
 TestSuite(source_rings, .init = set_up, .fini = clean_up, .timeout = 10);
 
+/* All that was written, and nothing is lost. */
 static void
-drain(void)
+check_all_heard(uint64_t n)
 {
-    check_true(source_drain(source, &handler));
-    check_true(source_is_sound(source));
-}
-
-/* Every stamp below came, and came once; and nothing is lost. */
-static void
-check_heard(uint64_t n)
-{
-    for (uint64_t stamp = 0; stamp < n; stamp++)
-        check_eq(heard[stamp], 1);
+    check_heard(0, n);
     check_eq(n_heard, n);
-    check_eq(source_totals(source).lost_events, 0);
-    check_eq(source_totals(source).lost_batches, 0);
+    check_lost(0, 0);
 }
 
 enum { PER_BATCH = 120, OVERRUN = 5000 * 1000 };
@@ -113,7 +66,7 @@ Test(source_rings, a_ring_is_read_where_it_lies_and_its_owner_learns_how_far)
         check_le(ring->wake_at, batch + 1 + WIRE_RING_BATCHES / 2);
     }
     drain();
-    check_heard(2 * BATCHES);
+    check_all_heard(2 * BATCHES);
 }
 
 Test(source_rings, what_a_ring_held_of_the_dead_is_read)
@@ -126,7 +79,7 @@ Test(source_rings, what_a_ring_held_of_the_dead_is_read)
     stream_put(&stream, 1, WIRE_RING_BATCHES - 2);
     stream_hang_up(&stream);
     check_false(source_drain(source, &handler));
-    check_heard(WIRE_RING_BATCHES - 1);
+    check_all_heard(WIRE_RING_BATCHES - 1);
 }
 
 /* What goes is sent before it is overwritten, in its order. */
@@ -143,7 +96,7 @@ Test(source_rings, what_a_full_ring_lost_came_by_the_pipe)
         stream_close_batch(&stream, 1, false);
     }
     drain();
-    check_heard(BATCHES);
+    check_all_heard(BATCHES);
 }
 
 Test(source_rings, a_ring_that_is_not_there_is_lost)

@@ -1,0 +1,20 @@
+/*
+ * words.h - names of strangers, as people are shown them
+ */
+#ifndef REPORT_WORDS_H
+#define REPORT_WORDS_H
+
+#include <stddef.h>
+
+#include "include/text.h"
+
+/* What stands behind the last slash; NULL for NULL. */
+const char *words_base_name(const char *path);
+
+/*
+ * As much as there is room for, in bytes, and nothing that moves a cursor: a
+ * name comes from a stranger's file.
+ */
+void words_put(struct text *text, const char *words, size_t room);
+
+#endif
