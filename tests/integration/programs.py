@@ -378,11 +378,11 @@ class Redis(Driver):
         path = os.path.join(chain.folder, "redis")
         self.started(server, "--port", "0", "--unixsocket", path, "--save", "",
                      "--appendonly", "no", "--loglevel", "warning")
-        wait_for(lambda: os.path.exists(path), "redis' socket")
         self.socket = socket.socket(socket.AF_UNIX)
         self._resources.callback(self.socket.close)
         self.socket.settimeout(chain.TIMEOUT)
-        self.socket.connect(path)
+        # The file is there before anybody listens.
+        wait_for(lambda: self.socket.connect_ex(path) == 0, "redis' socket")
         chain.same("PING", self.ask([(b"PING",)]), [b"+PONG"])
 
     def ask(self, commands):

@@ -349,9 +349,12 @@ class Verifier:
         words = self.process.words(block, 1000 // 8)
         need(words[0] == 0 or self.heaps.heap_at(words[0]) is not None,
              "the block at %#x leads nowhere", block)
-        # Slots of (references, type or next free one, value).
-        types = {words[i + 1] for i in range(1, 124, 3) if words[i] != 0}
-        need(len(types) <= 1, "slots of %d types at %#x", len(types), block)
+        # Slots of (references, type or next free one, value); a slot that was
+        # never taken has any references, and the types are static.
+        live = {words[i + 1]: words[i] for i in range(1, 124, 3)
+                if words[i + 1] and self.heaps.heap_at(words[i + 1]) is None}
+        need(len(live) <= 1, "slots of %d types at %#x", len(live), block)
+        need(all(live.values()), "an object without references at %#x", block)
         self._check_sums_of_page(row.page, heap)
 
 
