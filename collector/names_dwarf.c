@@ -5,10 +5,14 @@
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
 #include <libiberty/demangle.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "include/attrs.h"
 
 enum { MOST_DEPTH = 256 }; /* of blocks in functions in namespaces */
 
@@ -23,7 +27,9 @@ struct span {
 struct names_dwarf {
     Dwfl *dwfl;
     Dwfl_Module *module;
+    Dwarf *debug;       /* NULL: there is none */
     Dwarf_Addr bias;    /* of debug information against the file */
+    bool is_indexed;    /* the spans are all that there are */
     struct span *spans; /* by start */
     size_t n_spans;
     size_t capacity;
@@ -77,19 +83,17 @@ by_start(const void *left, const void *right)
     return (one->start > other->start) - (one->start < other->start);
 }
 
-/*
- * Of our own, for libdwfl goes by .debug_aranges, which clang and rustc do not
- * write.
- */
+/* Of all units, which takes 30 ms for libc's. */
 static void
-index_units(struct names_dwarf *dwarf, Dwarf *debug)
+index_units(struct names_dwarf *dwarf)
 {
     Dwarf_CU *unit = NULL;
     Dwarf_Die die;
     Dwarf_Die other;
     uint8_t type;
-    while (dwarf_get_units(debug, unit, &unit, NULL, &type, &die, &other) ==
-           0) {
+    dwarf->is_indexed = true;
+    while (dwarf_get_units(dwarf->debug, unit, &unit, NULL, &type, &die,
+                           &other) == 0) {
         const bool is_split = type == DW_UT_skeleton && other.addr != NULL;
         if (!add_unit(dwarf, &die, is_split ? &other : &die))
             break;
@@ -98,8 +102,8 @@ index_units(struct names_dwarf *dwarf, Dwarf *debug)
         qsort(dwarf->spans, dwarf->n_spans, sizeof(*dwarf->spans), by_start);
 }
 
-static struct span *
-find_span(struct names_dwarf *dwarf, Dwarf_Addr addr)
+static bool
+find_in_index(struct names_dwarf *dwarf, Dwarf_Addr addr, struct span *span)
 {
     size_t low = 0;
     size_t high = dwarf->n_spans;
@@ -110,8 +114,38 @@ find_span(struct names_dwarf *dwarf, Dwarf_Addr addr)
         else
             high = middle;
     }
-    return low != 0 && addr < dwarf->spans[low - 1].end ? &dwarf->spans[low - 1]
-                                                        : NULL;
+    if (low == 0 || addr >= dwarf->spans[low - 1].end)
+        return false;
+    *span = dwarf->spans[low - 1];
+    return true;
+}
+
+/* By .debug_aranges, which gcc writes, and clang and rustc do not. */
+static bool
+find_in_aranges(const struct names_dwarf *dwarf, Dwarf_Addr addr,
+                struct span *span)
+{
+    Dwarf_Die other;
+    uint8_t type;
+    if (dwarf_addrdie(dwarf->debug, addr, &span->unit) == NULL ||
+        dwarf_cu_info(span->unit.cu, NULL, &type, NULL, &other, NULL, NULL,
+                      NULL) != 0)
+        return false;
+    const bool is_split = type == DW_UT_skeleton && other.addr != NULL;
+    span->code = is_split ? other : span->unit;
+    return true;
+}
+
+static bool
+find_span(struct names_dwarf *dwarf, Dwarf_Addr addr, struct span *span)
+{
+    if (dwarf->debug == NULL)
+        return false;
+    if (!dwarf->is_indexed && find_in_aranges(dwarf, addr, span))
+        return true;
+    if (!dwarf->is_indexed)
+        index_units(dwarf);
+    return find_in_index(dwarf, addr, span);
 }
 
 /* ---- functions --------------------------------------------------------- */
@@ -280,13 +314,13 @@ names_dwarf_frames(struct names_dwarf *dwarf, uint64_t addr,
 {
     forget_kept(dwarf);
     struct chain chain = {.addr = addr - dwarf->bias};
-    struct span *span = find_span(dwarf, chain.addr);
+    struct span span;
     frames[0] = (struct names_frame){.function = "", .file = ""};
-    if (span != NULL) {
-        place_code(&frames[0], &span->unit, chain.addr);
-        if (!descend(&chain, &span->code, 0)) {
+    if (find_span(dwarf, chain.addr, &span)) {
+        place_code(&frames[0], &span.unit, chain.addr);
+        if (!descend(&chain, &span.code, 0)) {
             chain.is_thorough = true;
-            descend(&chain, &span->code, 0);
+            descend(&chain, &span.code, 0);
         }
     }
     const size_t n = chain.n_functions;
@@ -295,7 +329,7 @@ names_dwarf_frames(struct names_dwarf *dwarf, uint64_t addr,
         if (i + 1 == n)
             break;
         frames[i + 1] = (struct names_frame){.function = "", .file = ""};
-        place_call(&frames[i + 1], &span->unit, &chain.functions[n - 1 - i]);
+        place_call(&frames[i + 1], &span.unit, &chain.functions[n - 1 - i]);
     }
     struct names_frame *outermost = &frames[n == 0 ? 0 : n - 1];
     if (outermost->function[0] == '\0')
@@ -314,12 +348,49 @@ find_no_elf(Dwfl_Module *module, void **own, const char *name, Dwarf_Addr base,
     return -1;
 }
 
+/* Whether there is a file of that name where debuggers look beside `beside`. */
+static bool
+is_beside(const char *beside, const char *name)
+{
+    static const char *const forms[] = {"%.*s/%s", "%.*s/.debug/%s",
+                                        "/usr/lib/debug%.*s/%s"};
+    const char *slash = strrchr(beside, '/');
+    char path[PATH_MAX];
+    for (size_t i = 0; slash != NULL && i < countof(forms); i++) {
+        const int n = snprintf(path, sizeof(path), forms[i],
+                               (int)(slash - beside), beside, name);
+        if (n < (int)sizeof(path) && access(path, R_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What dwfl_standard_find_debuginfo does, but for its last resort: it loads the
+ * client for debuginfod's servers, with thirty libraries, also where no server
+ * is to be asked. So it is called only if it need not resort to that.
+ */
+static int
+find_debuginfo(Dwfl_Module *module, void **own, const char *name,
+               Dwarf_Addr base, const char *file, const char *link,
+               GElf_Word sum, char **found)
+{
+    const int fd = dwfl_build_id_find_debuginfo(module, own, name, base, file,
+                                                link, sum, found);
+    const bool is_asked = getenv("DEBUGINFOD_URLS") != NULL;
+    if (fd >= 0 ||
+        (!is_asked && (file == NULL || link == NULL || !is_beside(file, link))))
+        return fd;
+    return dwfl_standard_find_debuginfo(module, own, name, base, file, link,
+                                        sum, found);
+}
+
 struct names_dwarf *
 names_dwarf_open(int fd, const char *path)
 {
     static const Dwfl_Callbacks callbacks = {
         .find_elf = find_no_elf,
-        .find_debuginfo = dwfl_standard_find_debuginfo,
+        .find_debuginfo = find_debuginfo,
         .section_address = dwfl_offline_section_address,
     };
     struct names_dwarf *dwarf = calloc(1, sizeof(*dwarf));
@@ -337,9 +408,7 @@ names_dwarf_open(int fd, const char *path)
         goto close;
     }
     dwfl_report_end(dwarf->dwfl, NULL, NULL);
-    Dwarf *debug = dwfl_module_getdwarf(dwarf->module, &dwarf->bias);
-    if (debug != NULL)
-        index_units(dwarf, debug);
+    dwarf->debug = dwfl_module_getdwarf(dwarf->module, &dwarf->bias);
     return dwarf;
 close:
     names_dwarf_close(dwarf);

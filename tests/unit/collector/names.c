@@ -522,6 +522,43 @@ Test(names, the_reader_has_few_rights)
     close(of_the_collector);
 }
 
+static int
+is_debuginfod(struct dl_phdr_info *info, size_t bytes, void *context)
+{
+    (void)bytes, (void)context;
+    return strstr(info->dlpi_name, "debuginfod") != NULL;
+}
+
+static void
+look_for_client(uint64_t addr)
+{
+    (void)addr;
+    if (dl_iterate_phdr(is_debuginfod, NULL) != 0)
+        _exit(1);
+}
+
+/* To load it, and what it needs, would take longer than all else. */
+Test(names, no_client_is_loaded_where_no_server_is_asked)
+{
+    char path[SCRATCH_PATH_BYTES];
+    struct names *names = names_create();
+    const uint32_t image =
+        add(names, make("objcopy -g", "stripped", path), id_of(program_path));
+    const uint64_t entered = entered_here() - program_bias();
+    const struct names_request requests[] = {
+        {image, entered    },
+        {image, entered + 1}
+    };
+    struct names_limits limits = names_usual_limits;
+    limits.before = look_for_client;
+    struct names_answers answers =
+        names_resolve(names, requests, countof(requests), &limits);
+    check_eq(answers.n_lost, 0);
+    check_text(only_frame(&answers, 0)->function, "entered_here");
+    names_answers_finish(&answers);
+    names_destroy(names);
+}
+
 Test(names, limits_that_are_lower_already_are_no_hindrance)
 {
     enum { NOBODY = 65534 };
