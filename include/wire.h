@@ -33,7 +33,7 @@
 
 enum {
     WIRE_MAGIC = 0x31647372, /* "rsd1" */
-    WIRE_VERSION = 4,
+    WIRE_VERSION = 5,
     WIRE_BATCH_BYTES = 4096,
     WIRE_BUFFER_BYTES = 64 * 1024,
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
@@ -235,11 +235,10 @@ struct wire_batch {
     uint32_t buffer;
     uint32_t tid;
     uint64_t sequence;
-    uint64_t opened_ns;
     uint64_t first_event; /* how many this buffer carried before this batch */
 };
 
-static_assert(sizeof(struct wire_batch) == 40, "a packed layout");
+static_assert(sizeof(struct wire_batch) == 32, "a packed layout");
 
 /* ---- records ----------------------------------------------------------- */
 

@@ -112,7 +112,6 @@ open_next(struct wire_buffer_head *head, uint32_t index)
     batch->buffer = index;
     batch->tid = __atomic_load_n(&head->owner_tid, __ATOMIC_RELAXED);
     batch->sequence = sequence;
-    batch->opened_ns = process_now_ns();
     batch->first_event = head->n_events;
     head->open_bytes = sizeof(*batch);
     __atomic_store_n(&head->sequence, sequence, __ATOMIC_RELEASE);

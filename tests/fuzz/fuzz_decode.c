@@ -116,7 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     memcpy(batch, bytes, n_bytes);
     memcpy(batch, &header, sizeof(header));
     decode_from(batch, n_bytes, 0);
-    decode_from(batch, n_bytes, header.opened_ns % (n_bytes + 16));
+    decode_from(batch, n_bytes, header.first_event % (n_bytes + 16));
     free(batch);
     decode_open(&header, bytes, n_bytes);
     return 0;

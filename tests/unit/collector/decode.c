@@ -228,7 +228,7 @@ Test(decode, a_full_batch_is_read_to_its_last_byte)
 {
     struct making making = begin();
     uint64_t stamp = 0;
-    while (making.used + sizeof(struct wire_death) <= WIRE_BATCH_BYTES)
+    while (making.used + sizeof(struct wire_death) < WIRE_BATCH_BYTES)
         add_death(&making, ++stamp);
     add(&making, WIRE_N_KINDS, WIRE_BATCH_BYTES - making.used,
         WIRE_BATCH_BYTES - making.used);

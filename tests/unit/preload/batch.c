@@ -80,7 +80,6 @@ Test(batch, the_first_record_opens_the_first_batch)
     check_eq(batch->tid, gettid());
     check_eq(batch->sequence, 1);
     check_eq(batch->first_event, 0);
-    check_ge(batch->opened_ns, 1);
     check_deaths(batch, 5, 1);
     check_eq(memory_sink->n_batches, 0);
 }
