@@ -39,8 +39,8 @@ enum {
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
     WIRE_STEP_BUFFERS = 16, /* the memfd grows by so many buffers: 1 MiB */
     WIRE_MAX_BUFFERS = 4096,
-    WIRE_RINGS = 32, /* for the first buffers after the common one */
-    WIRE_RING_BATCHES = 128,
+    WIRE_RINGS = 16, /* for the first buffers after the common one */
+    WIRE_RING_BATCHES = 256,
     WIRE_TEXT_BYTES = 4096, /* each of hello's two texts, at most */
     WIRE_BUILD_ID_BYTES = 20,
     WIRE_MOST_FRAMES = 256,     /* of a stack */

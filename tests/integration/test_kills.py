@@ -548,8 +548,10 @@ def test_limited_files():
             b"ulimit -f" not in error:
         raise AssertionError("it says %r" % error)
     if chain.stats(recording)["sealed"]:  # all fitted when it was tried again
+        # or at once, and the log of what was written not into its file.
+        n_gaps = 0 if os.path.exists(recording + "-wal") else 1
         same("gaps", len(rows(recording, "SELECT text FROM event "
-                              "WHERE kind = 'gap'")), 1)
+                              "WHERE kind = 'gap'")), n_gaps)
     else:
         check_whole(recording, False)
     tick = committed(recording)[0]

@@ -15,7 +15,7 @@ import chain
 from chain import collector_of, rows, same, stats, wait_for
 from oracle import Collector, Lives, Oracle, Unheard, check_lossless, compare
 
-ROUNDS = "300000"  # of one thread: five times what the pipe and memory hold
+ROUNDS = "300000"  # of one thread: three times what the pipe and memory hold
 
 
 # ---- programs that can be held back ----------------------------------------
@@ -162,7 +162,7 @@ def drop(n_threads, n_rounds):
         with exchange(collector, n_threads, n_rounds) as target:
             with held(collector):
                 target.go()
-                target.end(timeout=8)  # it takes tenths; a wait would be 10 s
+                target.end(timeout=8)  # it takes a second; a wait would be 10 s
             collector.end()
             told, lost, sentence = add_up(collector, target.process.pid)
     if lost < told:
@@ -174,7 +174,7 @@ def test_drop():
     """Where nobody reads a program ends all the same, and each loss counts"""
     events_apart()
     points = []
-    for n_threads, n_rounds in (("0", ROUNDS), ("3", "100000"),
+    for n_threads, n_rounds in (("0", ROUNDS), ("3", "300000"),
                                 ("15", "120000")):
         chain.fresh_folder()
         points.append((True, "%s threads beside: %s" % (
