@@ -10,6 +10,12 @@ words_base_name(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
+static bool
+is_control(unsigned char byte)
+{
+    return byte < 0x20 || byte == 0x7f;
+}
+
 void
 words_put(struct text *text, const char *words, size_t room)
 {
@@ -20,10 +26,27 @@ words_put(struct text *text, const char *words, size_t room)
            ((unsigned char)words[n_shown] & 0xc0) == 0x80)
         n_shown--; /* not within a character */
     for (size_t i = 0; i < n_shown; i++) {
-        const unsigned char byte = (unsigned char)words[i];
-        const char shown = byte < 0x20 || byte == 0x7f ? '?' : words[i];
+        const char shown = is_control((unsigned char)words[i]) ? '?' : words[i];
         text_add_bytes(text, &shown, 1);
     }
     if (is_cut)
         text_add(text, "...");
+}
+
+/* U+0080 to U+009F, in UTF-8. */
+static bool
+is_late_control(const unsigned char *at)
+{
+    return at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
+}
+
+void
+words_tame(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
+        if (is_late_control(at))
+            at[0] = at[1] = '?';
+        else if (is_control(*at) && *at != '\n' && *at != '\t')
+            *at = '?';
+    }
 }

@@ -7,6 +7,7 @@
 
 #include "include/xalloc.h"
 #include "report/verb.h"
+#include "report/words.h"
 
 struct arguments
 arguments_parse(int argc, char **argv, const char *help, bool takes_json,
@@ -58,8 +59,10 @@ arguments_open(const char *target)
 }
 
 void
-arguments_print(const char *bytes)
+arguments_print(struct text *text, bool is_json)
 {
-    if (fputs(bytes, stdout) == EOF || fflush(stdout) == EOF)
+    if (!is_json && text->n_bytes != 0)
+        words_tame(text->bytes);
+    if (fputs(text_of(text), stdout) == EOF || fflush(stdout) == EOF)
         err(EXIT_RUN_FAILED, "standard output cannot be written to");
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "include/text.h"
 #include "report/query/query.h"
 
 struct arguments {
@@ -27,7 +28,10 @@ struct query *arguments_open(const char *target);
 /* Ends the process if something went wrong since; otherwise nothing. */
 void arguments_check(const struct query *query);
 
-/* Writes all of it to standard output, or ends the process. */
-void arguments_print(const char *bytes);
+/*
+ * Writes all of it to standard output, or ends the process. What people read is
+ * tamed before (words.h); JSON escapes what it must.
+ */
+void arguments_print(struct text *text, bool is_json);
 
 #endif

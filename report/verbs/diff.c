@@ -92,7 +92,7 @@ verb_diff(int argc, char **argv)
     }
     arguments_check(before.query);
     arguments_check(after.query);
-    arguments_print(text_of(&text));
+    arguments_print(&text, arguments.is_json);
     text_finish(&text);
     free(processes);
     close_side(&before);

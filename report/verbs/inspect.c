@@ -176,8 +176,10 @@ look(struct inspect *inspect)
     inspect->reach = reach_of(inspect->options.pid, inspect->program);
     if (inspect->reach.is_open)
         return;
+    struct text rest = {0};
     if (inspect->reach.rest != NULL)
-        arguments_print(inspect->reach.rest);
+        text_add(&rest, inspect->reach.rest);
+    arguments_print(&rest, false);
     errx(EXIT_CHECK_FAILED, "%s", inspect->reach.complaint);
 }
 
@@ -343,7 +345,7 @@ tell(const struct inspect *inspect)
     query_seal(query, rows, verdict.n_findings);
     put_all(&text, inspect, query, &verdict);
     arguments_check(query);
-    arguments_print(text_of(&text));
+    arguments_print(&text, inspect->options.is_json);
     fprintf(stderr, "residue: recorded in %s\n", inspect->recording);
     text_finish(&text);
     free(rows);

@@ -94,9 +94,9 @@ verb_query(int argc, char **argv)
     if (arguments.is_json) {
         json_close(&output.json, ']');
         text_add(&output.json.text, "\n");
-        arguments_print(text_of(&output.json.text));
+        arguments_print(&output.json.text, true);
     } else {
-        arguments_print(text_of(&output.text));
+        arguments_print(&output.text, false);
     }
     text_finish(&output.text);
     text_finish(&output.json.text);

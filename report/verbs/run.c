@@ -23,6 +23,7 @@
 #include "report/replace.h"
 #include "report/verb.h"
 #include "report/verdict/verdict.h"
+#include "report/words.h"
 
 enum { READY_MS = 10000 };
 
@@ -294,11 +295,14 @@ say(const struct run *run, const char *format, ...)
 {
     if (run->options.is_quiet)
         return;
+    char *line = NULL;
     va_list args;
     va_start(args, format);
-    fputs("residue: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    if (vasprintf(&line, format, args) >= 0) {
+        words_tame(line); /* types and programs are strangers' words */
+        fprintf(stderr, "residue: %s\n", line);
+        free(line);
+    }
     va_end(args);
 }
 

@@ -35,7 +35,7 @@ verb_stats(int argc, char **argv)
         stats_text(&text, query, &verdict);
     }
     arguments_check(query);
-    arguments_print(text_of(&text));
+    arguments_print(&text, arguments.is_json);
     text_finish(&text);
     verdict_finish(&verdict);
     query_close(query);

@@ -57,7 +57,7 @@ verb_why(int argc, char **argv)
         put_json(&text, &verdict);
     else
         put_text(&text, query, &verdict);
-    arguments_print(text_of(&text));
+    arguments_print(&text, arguments.is_json);
     text_finish(&text);
     verdict_finish(&verdict);
     query_close(query);

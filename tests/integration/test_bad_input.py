@@ -1,10 +1,12 @@
 """Bad input: one clear line, the right exit code, nothing half-written."""
+import json
 import os
 import shutil
 import socket
 import sqlite3
 import struct
 import subprocess
+import unicodedata
 
 import chain
 from chain import Live, record, run, same
@@ -221,6 +223,30 @@ def test_a_recording_cut_anywhere():
     if n_refused == 0:
         raise AssertionError("no cut was noticed")
     return [(True, "%d read, %d refused" % (n_read, n_refused))]
+
+
+def test_a_name_that_a_terminal_would_obey():
+    """A name with control characters is shown without them"""
+    name = "\x1b[2J\x1b]0;mine\x07\x7f\u009b31m\r\x08"
+    path = written("names.rec", open(recorded(), "rb").read())
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in ("UPDATE type SET name = name || ?",
+                          "UPDATE process SET exe = exe || ?, command = ?1",
+                          "UPDATE mapping SET module = module || ?"):
+            connection.execute(statement, (name,))
+    connection.close()
+    for reader in (("stats", path), ("why", path), ("diff", path, path),
+                   ("query", path, "SELECT name FROM type")):
+        result = run(chain.chain.residue, *reader)
+        same("exit status", result.returncode, 0)
+        tamed = result.stdout.decode() + result.stderr.decode()
+        bad = {one for one in tamed if unicodedata.category(one) == "Cc"}
+        same("control characters of " + reader[0], bad - {"\n", "\t"}, set())
+    told = run(chain.chain.residue, "stats", "--json", path).stdout
+    processes = json.loads(told)["processes"]
+    same("the name in JSON", {one["name"].endswith(name)
+                              for one in processes[0]["types"]}, {True})
 
 
 def test_a_recording_with_flipped_bytes():
