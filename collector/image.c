@@ -199,7 +199,7 @@ on_revival(void *context, const struct wire_revival *revival)
         .asked_bytes = revival->n_bytes,
         .is_python = is_python,
     };
-    const struct census_block large = {
+    const struct blocks_block large = {
         .addr = revival->addr,
         .n_bytes = revival->n_bytes,
         .is_python = is_python,
@@ -236,7 +236,7 @@ on_birth(void *context, const struct wire_birth *birth)
     };
     if (image->samples != NULL)
         samples_birth(image->samples, birth->stamp, &told);
-    const struct census_block block = {
+    const struct blocks_block block = {
         .addr = birth->addr,
         .n_bytes = birth->n_bytes,
         .is_python = is_python,
@@ -559,6 +559,23 @@ range_of(const struct wire_range *range)
     return (struct census_range){range->start, range->n_bytes};
 }
 
+/* As a census knows them; the caller frees them. */
+static struct census_block *
+list_blocks(const struct image *image, uint64_t since_us, size_t *n)
+{
+    struct blocks_block *known = blocks_list(image->blocks, since_us, n);
+    struct census_block *blocks = xcalloc(*n, sizeof(*blocks));
+    for (size_t i = 0; i < *n; i++)
+        blocks[i] = (struct census_block){
+            .addr = known[i].addr,
+            .n_bytes = known[i].n_bytes,
+            .is_python = known[i].is_python,
+            .is_gone = known[i].is_gone,
+        };
+    free(known);
+    return blocks;
+}
+
 struct census_request
 image_request(const struct image *image, const struct census_occasion *occasion)
 {
@@ -588,8 +605,7 @@ image_request(const struct image *image, const struct census_occasion *occasion)
                image->n_stacks * sizeof(image->stacks[0]));
     request.mappings =
         mappings_list(image->mappings, occasion->seen_us, &request.n_mappings);
-    request.blocks =
-        blocks_list(image->blocks, occasion->seen_us, &request.n_blocks);
+    request.blocks = list_blocks(image, occasion->seen_us, &request.n_blocks);
     request.candidates = arenas_candidates(image->arenas, occasion->now_us,
                                            &request.n_candidates);
     return request;

@@ -35,8 +35,6 @@ struct census_mapping {
 struct census_block {
     uint64_t addr;
     uint64_t n_bytes; /* usable */
-    uint32_t stack;   /* its number, of which a census knows nothing */
-    bool is_sample;   /* it speaks for others: never in a census */
     bool is_python;   /* the interpreter asked for it */
     bool is_gone;     /* it has died since the view */
 };

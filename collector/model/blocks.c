@@ -11,8 +11,8 @@ enum {
 };
 
 struct entry {
-    struct census_block block;    /* of the latest birth */
-    struct census_block previous; /* of the one before */
+    struct blocks_block block;    /* of the latest birth */
+    struct blocks_block previous; /* of the one before */
     uint64_t birth_stamp;         /* 0: only its death was told */
     uint64_t previous_stamp;      /* of its birth */
     uint64_t death_stamp;         /* of the latest death; 0: none */
@@ -22,7 +22,7 @@ struct entry {
 
 /* What died, by its address and its birth; born 0: that is not known. */
 struct burial {
-    struct census_block block;
+    struct blocks_block block;
     uint64_t birth_stamp;
     uint64_t stamp;
 };
@@ -93,7 +93,7 @@ bury(struct blocks *blocks, struct burial burial)
 
 void
 blocks_birth(struct blocks *blocks, uint64_t stamp,
-             const struct census_block *block)
+             const struct blocks_block *block)
 {
     struct entry *entry = entry_of(blocks, block->addr);
     if (entry == NULL || stamp <= entry->previous_stamp ||
@@ -149,14 +149,14 @@ blocks_clone(const struct blocks *blocks, uint64_t stamp)
 static int
 compare_blocks(const void *left, const void *right)
 {
-    const struct census_block *a = left;
-    const struct census_block *b = right;
+    const struct blocks_block *a = left;
+    const struct blocks_block *b = right;
     return a->addr == b->addr ? b->is_gone - a->is_gone
                               : (a->addr > b->addr) - (a->addr < b->addr);
 }
 
 static void
-list_one(struct census_block *list, size_t *n, struct census_block block,
+list_one(struct blocks_block *list, size_t *n, struct blocks_block block,
          bool is_gone)
 {
     block.is_gone = is_gone;
@@ -164,10 +164,10 @@ list_one(struct census_block *list, size_t *n, struct census_block block,
 }
 
 /* The latest death was of the latest birth, or of the one before. */
-struct census_block *
+struct blocks_block *
 blocks_list(const struct blocks *blocks, uint64_t since_us, size_t *n)
 {
-    struct census_block *list =
+    struct blocks_block *list =
         xcalloc(2 * HASH_COUNT(blocks->entries), sizeof(*list));
     struct entry *entry;
     struct entry *next;

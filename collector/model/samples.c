@@ -81,7 +81,7 @@ tally_of(struct entry **entries, uint32_t stack)
 }
 
 static void
-weigh(const struct samples *samples, const struct census_block *block,
+weigh(const struct samples *samples, const struct blocks_block *block,
       struct samples_estimate *blocks, struct samples_estimate *bytes)
 {
     const double n = (double)block->n_bytes;
@@ -116,7 +116,7 @@ samples_birth(struct samples *samples, uint64_t stamp,
 {
     if (block->n_bytes == 0)
         return;
-    const struct census_block born = {
+    const struct blocks_block born = {
         .addr = block->addr,
         .n_bytes = block->n_bytes,
         .stack = block->stack,
@@ -141,7 +141,7 @@ samples_list(const struct samples *samples, size_t *n)
          entry = entry->hh.next)
         *tally_of(&all, entry->tally.stack) = entry->tally;
     size_t n_blocks;
-    struct census_block *blocks =
+    struct blocks_block *blocks =
         blocks_list(samples->blocks, UINT64_MAX, &n_blocks);
     for (size_t i = 0; i < n_blocks; i++) {
         struct samples_tally *tally = tally_of(&all, blocks[i].stack);

@@ -28,7 +28,7 @@ addr_of(unsigned address)
 static void
 tell(struct blocks *blocks, const struct event *event)
 {
-    const struct census_block block = {
+    const struct blocks_block block = {
         .addr = addr_of(event->address),
         .n_bytes = event->n_bytes,
         .is_python = event->n_bytes % 2 == 1,
@@ -83,7 +83,7 @@ check_list(const struct blocks *blocks, uint64_t since_us,
 {
     size_t n = 0;
     size_t at = 0;
-    struct census_block *list = blocks_list(blocks, since_us, &n);
+    struct blocks_block *list = blocks_list(blocks, since_us, &n);
     for (unsigned address = 0; address < ADDRESSES; address++) {
         if (known[address].n_bytes == 0)
             continue;
