@@ -19,15 +19,28 @@ static_assert((int)WIRE_MOST_STACKS <= (int)LIVEMAP_MOST_STACKS &&
 
 /* ---- records ----------------------------------------------------------- */
 
-/* What obmalloc asks mmap for, and asks in the interpreter's own text. */
+/*
+ * What obmalloc asks mmap for, and asks in the interpreter's own text. As long
+ * as none is known, anybody may be it.
+ */
 static bool
 may_be_pythons(const struct image *image, const struct wire_map *map)
 {
     const struct wire_range *text = &image->hello.python_text;
     const uint32_t flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    return map->caller - text->start < text->n_bytes && map->fd == -1 &&
-           map->protection == (PROT_READ | PROT_WRITE) &&
+    return (text->n_bytes == 0 || map->caller - text->start < text->n_bytes) &&
+           map->fd == -1 && map->protection == (PROT_READ | PROT_WRITE) &&
            (map->record.detail & flags) == flags;
+}
+
+static void
+note_caller(struct image *image, const struct wire_map *map)
+{
+    const struct wire_range *stranger = &image->stranger;
+    if (image->hello.python_text.n_bytes == 0 && image->arena_caller == 0 &&
+        arenas_is_size(map->n_bytes) &&
+        map->caller - stranger->start >= stranger->n_bytes)
+        image->arena_caller = map->caller;
 }
 
 static bool
@@ -40,10 +53,12 @@ is_anonymous(const struct wire_map *map)
 static void
 on_map(void *context, const struct wire_map *map)
 {
-    const struct image *image = context;
-    if (may_be_pythons(image, map))
+    struct image *image = context;
+    if (may_be_pythons(image, map)) {
         arenas_map(image->arenas, map->stamp, map->addr, map->n_bytes,
                    image->now_us);
+        note_caller(image, map);
+    }
     if (is_anonymous(map))
         mappings_map(image->mappings, map->stamp, map->addr, map->n_bytes,
                      map->caller);
@@ -55,8 +70,7 @@ static void
 on_unmap(void *context, const struct wire_unmap *unmap)
 {
     const struct image *image = context;
-    if (image->hello.python_text.n_bytes != 0)
-        arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
+    arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
     mappings_unmap(image->mappings, unmap->stamp, unmap->addr, unmap->n_bytes);
 }
 
@@ -65,9 +79,8 @@ static void
 on_remap(void *context, const struct wire_remap *remap)
 {
     const struct image *image = context;
-    if (image->hello.python_text.n_bytes != 0)
-        arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
-                     remap->old_bytes);
+    arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
+                 remap->old_bytes);
     mappings_unmap(image->mappings, remap->death_stamp, remap->old_addr,
                    remap->old_bytes);
     mappings_map(image->mappings, remap->stamp, remap->addr, remap->n_bytes,
@@ -413,6 +426,34 @@ read_python_version(struct image *image)
     }
 }
 
+void
+image_take_python(struct image *image, const struct python *python)
+{
+    struct wire_hello *hello = &image->hello;
+    hello->python_text =
+        (struct wire_range){python->text_start, python->text_bytes};
+    hello->python_runtime = python->runtime;
+    snprintf(hello->python_version, sizeof(hello->python_version), "%.*s",
+             (int)sizeof(hello->python_version) - 1, python->version);
+    image->is_python_found = true;
+    read_python_version(image);
+}
+
+/* What was found out of the parent, its child does not tell either. */
+static void
+inherit_python(struct image *image, const struct image *forked_from)
+{
+    const struct wire_hello *theirs = &forked_from->hello;
+    struct wire_hello *hello = &image->hello;
+    if (!forked_from->is_python_found)
+        return;
+    hello->python_text = theirs->python_text;
+    hello->python_runtime = theirs->python_runtime;
+    memcpy(hello->python_version, theirs->python_version,
+           sizeof(hello->python_version));
+    image->is_python_found = true;
+}
+
 static struct livemap *
 first_heap(const struct image *image, const struct image *forked_from)
 {
@@ -471,6 +512,8 @@ image_create(const struct introduction *introduction,
     image->is_open = true;
     image->exit_status = -1;
     image->listener = *listener;
+    if (forked_from != NULL)
+        inherit_python(image, forked_from);
     read_python_version(image);
     if (introduction->level >= WIRE_LEVEL_EXACT)
         image->turns = turns_create(first_heap(image, forked_from));
@@ -487,6 +530,7 @@ image_create(const struct introduction *introduction,
         image->blocks =
             blocks_clone(forked_from->blocks, image->hello.fork_stamp);
         image->gc = forked_from->gc;
+        image->had_arenas = forked_from->had_arenas;
     } else {
         image->arenas = arenas_create();
         image->mappings = mappings_create();
@@ -583,6 +627,8 @@ image_request(const struct image *image, const struct census_occasion *occasion)
         .kind = occasion->kind,
         .python_major = image->python_major,
         .python_minor = image->python_minor,
+        .has_python = image->hello.python_version[0] != '\0',
+        .had_arenas = image->had_arenas,
         .python_runtime = image->hello.python_runtime,
         .python_text = range_of(&image->hello.python_text),
         .own = {range_of(&image->hello.image),

@@ -20,6 +20,7 @@
 #include "collector/model/samples.h"
 #include "collector/model/sites.h"
 #include "collector/model/turns.h"
+#include "collector/python.h"
 #include "collector/source.h"
 #include "include/wire.h"
 
@@ -55,6 +56,17 @@ struct image {
     struct gc gc;
     unsigned python_major; /* 0: none, or one that is not known */
     unsigned python_minor;
+    bool
+        is_python_found; /* by looking: it was not told, nor what it asks for */
+    bool had_arenas;     /* a census has seen some */
+    bool is_native;      /* the last one told no more of its interpreter */
+    /*
+     * While there is none: who has mapped what may be an arena, unless it lies
+     * in the image that was looked at last and is none.
+     */
+    uint64_t arena_caller; /* 0: nobody */
+    struct wire_range stranger;
+    unsigned n_looks;
     bool is_open;        /* somebody holds the pipe's other end */
     uint32_t end_ticket; /* of a census the target waits for; 0: none */
     int64_t exit_status; /* as the target told it, or -1 */
@@ -87,6 +99,9 @@ void image_destroy(struct image *image);
 
 /* Closes everything; models and totals stay, for children that come late. */
 void image_shed(struct image *image);
+
+/* An interpreter that the target did not tell of: it was opened later. */
+void image_take_python(struct image *image, const struct python *python);
 
 /* Takes what there is; is_open and end_ticket tell the rest. */
 void image_drain(struct image *image, uint64_t now_us);

@@ -31,6 +31,8 @@ struct inspection {
     struct membership membership; /* of its cgroup */
     struct memory *memory;
     struct python python;
+    bool had_arenas;       /* a census has seen some */
+    bool is_native;        /* the last one told no more of it */
     struct arenas *arenas; /* as censuses have seen them */
     uint64_t n_seen;       /* stamps of what they saw */
     char *exe;
@@ -286,11 +288,11 @@ describe(struct inspection *inspection)
     read_file(pid, "status", status, sizeof(status));
     inspection->ppid = last_number(status, "\nPPid:");
     inspection->ns_pid = last_number(status, "\nNSpid:");
+    inspection->is_native = false;
+    inspection->had_arenas = false;
     if (python_find(pid, &inspection->python) && inspection->python.major == 0)
         inspection->note =
-            xasprintf("Python %s is not known to this version: only its native "
-                      "side is shown",
-                      inspection->python.version);
+            python_native_note(inspection->python.version, false);
 }
 
 /* Another program in the same process, or the first. */
@@ -356,6 +358,8 @@ file(struct inspection *inspection, enum recording_census_kind kind,
                                           : now_us(inspection),
         .python_major = inspection->python.major,
         .python_minor = inspection->python.minor,
+        .has_python = inspection->python.version[0] != '\0',
+        .had_arenas = inspection->had_arenas,
         .python_runtime = inspection->python.runtime,
         .python_text = {inspection->python.text_start,
                         inspection->python.text_bytes},
@@ -458,6 +462,21 @@ tell_inferred(struct inspection *inspection, const struct census *census)
     recording_put_event(inspection->recording, 1, "inferred", text);
 }
 
+/* Whether the interpreter has arenas, only a census can say. */
+static void
+judge_interpreter(struct inspection *inspection, const struct census *census)
+{
+    const bool is_known = inspection->python.major != 0;
+    inspection->had_arenas = inspection->had_arenas || census->n_arenas != 0;
+    if (inspection->is_native == census->is_native || !is_known)
+        return;
+    inspection->is_native = census->is_native;
+    free(inspection->note);
+    inspection->note =
+        census->is_native ? python_native_note(inspection->python.version, true)
+                          : NULL;
+}
+
 static void
 learn(struct inspection *inspection, const struct errand *errand,
       struct census *census)
@@ -470,6 +489,7 @@ learn(struct inspection *inspection, const struct errand *errand,
         recording_us(inspection->recording, census->started_us * 1000));
     inspection->unexplained_bytes = census->ledger[CAUSE_unexplained];
     inspection->n_failures = 0;
+    judge_interpreter(inspection, census);
     tell_inferred(inspection, census);
     recording_put_census(inspection->recording, &moment, census);
     put_row(inspection);

@@ -6,6 +6,7 @@
 
 #include "collector/lives.h"
 #include "collector/process_census.h"
+#include "collector/process_python.h"
 #include "collector/process_rows.h"
 #include "collector/process_state.h"
 #include "collector/registry.h"
@@ -142,20 +143,6 @@ watch_image(struct process *process)
 
 /* ---- life -------------------------------------------------------------- */
 
-static char *
-note_on(const struct image *image)
-{
-    const struct wire_hello *hello = &image->hello;
-    if ((hello->flags & WIRE_FLAG_OWN_ALLOCATOR) != 0)
-        return xstrdup("the program brings its own malloc, which no preload "
-                       "can count");
-    if (image->python_major == 0 && hello->python_version[0] != '\0')
-        return xasprintf("Python %s is not known to this version: only its "
-                         "native side is shown",
-                         hello->python_version);
-    return NULL;
-}
-
 static void
 describe(struct process *process, const struct introduction *introduction)
 {
@@ -168,7 +155,7 @@ describe(struct process *process, const struct introduction *introduction)
     struct text command = {0};
     text_add_json_list(&command, introduction->command, hello->command_bytes);
     process->command = text_take(&command);
-    process->note = note_on(process->image);
+    process->note = process_note(process);
 }
 
 struct process *
@@ -296,7 +283,9 @@ note_tick(struct process *process)
     const struct timeline_values values = {
         .rss = (int64_t)process->rss_bytes,
         .live = process_moment(process).live_bytes,
-        .arenas = (int64_t)arenas_count(process->image->arenas),
+        .arenas = process->image->python_major == 0
+                      ? 0
+                      : (int64_t)arenas_count(process->image->arenas),
         .cgroup =
             membership_tick(&process->membership, process_now_us(process)),
     };

@@ -1,5 +1,6 @@
 #include "collector/process_census.h"
 
+#include "collector/process_python.h"
 #include "collector/process_rows.h"
 #include "collector/process_state.h"
 #include "include/xalloc.h"
@@ -69,6 +70,8 @@ ask(struct survey_job *job)
     errand->occasion.now_us = process_now_us(process);
     errand->occasion.seen_us =
         recording_us(process->world->recording, job->view->seen_ns);
+    if (errand->image == process->image)
+        process_find_python(process);
     census_request_finish(&job->request);
     job->request = image_request(errand->image, &errand->occasion);
 }
@@ -160,6 +163,7 @@ learn(struct errand *errand, struct census *census)
         process->unexplained_bytes = census->ledger[CAUSE_unexplained];
         process->census_us = process_now_us(process);
         schedule_learn(&process->schedule, census);
+        process_judge_python(process, census);
     }
     recording_put_census(recording, &errand->moment, census);
     process_put_row(process);

@@ -118,8 +118,10 @@ process_put_row(struct process *process)
         .deaths = moment.deaths,
         .live_blocks = moment.live_blocks,
         .live_bytes = moment.live_bytes,
-        .python_births = (int64_t)python.births,
-        .python_deaths = (int64_t)python.deaths,
+        .python_births =
+            image->is_python_found ? RECORDING_UNKNOWN : (int64_t)python.births,
+        .python_deaths =
+            image->is_python_found ? RECORDING_UNKNOWN : (int64_t)python.deaths,
         .lost_events = (int64_t)(past->lost_events + totals.lost_events),
         .lost_batches = (int64_t)(past->lost_batches + totals.lost_batches),
         .census_cpu_us = (int64_t)process->census_cpu_us,

@@ -45,6 +45,19 @@ python_version_of_number(uint64_t number, char *version)
     return true;
 }
 
+char *
+python_native_note(const char *version, bool is_known)
+{
+    return is_known
+               ? xasprintf("Python %s has no arena here (PYTHONMALLOC=malloc "
+                           "or mimalloc, a free-threaded build, or it has not "
+                           "begun): only its native side is shown",
+                           version)
+               : xasprintf("Python %s is not known to this version: only its "
+                           "native side is shown",
+                           version);
+}
+
 /* Reads "3.9" of a name like python3.9 or libpython3.9.so.1.0. */
 static bool
 version_in_name(const char *name, unsigned *major, unsigned *minor)
@@ -380,4 +393,30 @@ python_find(pid_t pid, struct python *python)
     }
     maps_finish(&maps);
     return has_found;
+}
+
+/* The first mapping of the file that has this one. */
+static const struct map *
+first_of(const struct maps *maps, const struct map *map)
+{
+    while (map > maps->maps && map->offset != 0)
+        map--;
+    return map;
+}
+
+bool
+python_find_at(pid_t pid, uint64_t addr, struct python *python)
+{
+    *python = (struct python){0};
+    struct maps maps = maps_parse(read_maps(pid));
+    const struct map *text = maps_at(&maps, addr);
+    bool is = false;
+    if (text != NULL && text->inode != 0 && text->name[0] == '/') {
+        const struct map *first = first_of(&maps, text);
+        python->text_start = text->start;
+        python->text_bytes = text->end - text->start;
+        is = first->inode == text->inode && is_interpreter(pid, first, python);
+    }
+    maps_finish(&maps);
+    return is;
 }

@@ -28,6 +28,15 @@ struct python {
 bool python_find(pid_t pid, struct python *python);
 
 /*
+ * Whether the image whose code is at addr is one. If not, its text is told all
+ * the same, as far as it was found.
+ */
+bool python_find_at(pid_t pid, uint64_t addr, struct python *python);
+
+/* The note on one of whom a census tells only what is native. To be freed. */
+char *python_native_note(const char *version, bool is_known);
+
+/*
  * Pure parts. The first takes the constant Py_Version (3.11 and later), the
  * second the bytes of .rodata, where PY_VERSION is a string; name is that of
  * the file, by which two of a kind are told apart. False: it is not there.

@@ -48,6 +48,27 @@ struct taking {
     uint64_t types_cpu_us;
 };
 
+/*
+ * An interpreter without arenas has its objects in malloc's chunks, or in some
+ * other allocator's mappings (PYTHONMALLOC, a free-threaded build): nothing of
+ * them is Python's by proof. One that was taken apart has none left.
+ */
+static void
+judge_interpreter(struct taking *taking)
+{
+    static const enum recording_cause pythons[] = {
+        CAUSE_python_live,     CAUSE_python_large,
+        CAUSE_python_holes,    CAUSE_python_free_pools,
+        CAUSE_python_overhead, CAUSE_python_never_returned,
+    };
+    const struct census_request *request = taking->request;
+    struct census *census = taking->census;
+    census->is_native = request->has_python && census->n_arenas == 0 &&
+                        (request->python_major == 0 || !request->had_arenas);
+    for (size_t i = 0; census->is_native && i < countof(pythons); i++)
+        census->is_unknown[pythons[i]] = true;
+}
+
 static void
 cover(struct taking *taking, struct claims layer, int over)
 {
@@ -69,6 +90,9 @@ read_ranges(struct taking *taking)
     if (request->python_major != 0)
         arenas_read(memory, request, taking->runs, &taking->claims,
                     taking->patience, taking->census, &arenas);
+    judge_interpreter(taking);
+    if (taking->census->is_native)
+        claims_finish(&arenas); /* a data stack is one of its mappings */
     claims_sort(&arenas);
     images_claim_bss(memory, taking->maps, taking->runs, &bss);
     cover(taking, arenas, CAUSE_unexplained);
@@ -203,7 +227,8 @@ read_heaps(struct taking *taking)
     read_types(taking, types, false);
     types_finish(types);
     mark_tables(taking, &heaps, &mmapped);
-    mark_told(request, &heaps);
+    if (!census->is_native)
+        mark_told(request, &heaps);
     deal_heaps(taking, &heaps, &mmapped, &layer);
     judge_error(taking);
     cover(taking, layer, CAUSE_unexplained);
@@ -218,7 +243,7 @@ read_ledger(struct taking *taking)
     const struct census_request *request = taking->request;
     struct claims loader = {0};
     read_ranges(taking);
-    if (request->python_major != 0)
+    if (request->python_major != 0 && !taking->census->is_native)
         taking->objects = objects_create(taking->memory, request, taking->maps,
                                          taking->runs, taking->census);
     read_free_lists(taking);
@@ -292,6 +317,8 @@ complete(struct memory *memory, const struct maps *maps,
         .now_us = request->now_us,
         .python_major = request->python_major,
         .python_minor = request->python_minor,
+        .has_python = request->has_python,
+        .had_arenas = request->had_arenas,
         .python_runtime = request->python_runtime,
         .python_text = request->python_text,
         .candidates = arenas.candidates,

@@ -72,7 +72,8 @@ read_told(const struct heaps_target *target, const struct census_block *block,
     uint64_t start = block->is_gone ? 0 : mapping_start(target, at);
     if (start == 0 && at % MEMORY_PAGE == 0)
         start = at;
-    *chunk = (struct mmapped_chunk){start, block->addr, end, block->is_python};
+    *chunk = (struct mmapped_chunk){
+        start, block->addr, end, block->is_python && target->objects != NULL};
     return start != 0 && block->addr < end &&
            claims_are(target->claims, start, end, CAUSE_unexplained);
 }

@@ -56,6 +56,8 @@ struct census_request {
     uint64_t now_us;       /* when an arena is born that was not there before */
     unsigned python_major; /* 0: no interpreter, or one we do not know */
     unsigned python_minor;
+    bool has_python; /* an interpreter, known or not */
+    bool had_arenas; /* an earlier census has seen some of this interpreter's */
     uint64_t python_runtime;             /* &_PyRuntime, or 0: not known */
     struct census_range python_text;     /* the interpreter's, or empty */
     struct census_candidate *candidates; /* ascending by start; owned */

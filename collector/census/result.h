@@ -138,7 +138,13 @@ struct census {
     double types_part;  /* of the arenas that were to be sampled; 1: all */
     bool is_first_look; /* at a target without a history: nothing is pinned */
     uint64_t ledger[N_CAUSES];
-    bool is_unknown[N_CAUSES]; /* not implemented: null, and unexplained */
+    bool is_unknown[N_CAUSES]; /* null; what they had is dealt otherwise */
+    /*
+     * There is an interpreter whose memory cannot be told from native one: its
+     * version is not known, or it has not had an arena. All of Python's causes
+     * are unknown then.
+     */
+    bool is_native;
     uint64_t rss_bytes;
     int64_t skew_bytes;
     uint64_t swap_bytes;

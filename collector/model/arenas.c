@@ -1,6 +1,5 @@
 #include "collector/model/arenas.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -101,8 +100,8 @@ delist(struct arenas *arenas, size_t at)
 
 /* ---- sizes ------------------------------------------------------------- */
 
-static bool
-is_arena_size(uint64_t n_bytes)
+bool
+arenas_is_size(uint64_t n_bytes)
 {
     return n_bytes == CPYTHON_SMALL_ARENA || n_bytes == CPYTHON_LARGE_ARENA ||
            n_bytes == CPYTHON_HUGE_ARENA;
@@ -131,7 +130,7 @@ arenas_clone(const struct arenas *arenas, uint64_t stamp)
         copy->death_stamp = 0;
         HASH_ADD(hh, clone->mappings, start, sizeof(copy->start), copy);
         enlist(clone, copy);
-        if (is_arena_size(copy->n_bytes) &&
+        if (arenas_is_size(copy->n_bytes) &&
             copy->birth_stamp > clone->last_birth_stamp)
             clone->last_birth_stamp = copy->birth_stamp;
     }
@@ -188,9 +187,9 @@ void
 arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
            uint64_t n_bytes, uint64_t now_us)
 {
-    if (!is_arena_size(n_bytes) && !is_chunk_size(n_bytes))
+    if (!arenas_is_size(n_bytes) && !is_chunk_size(n_bytes))
         return;
-    if (is_arena_size(n_bytes) && stamp > arenas->last_birth_stamp)
+    if (arenas_is_size(n_bytes) && stamp > arenas->last_birth_stamp)
         arenas->last_birth_stamp = stamp;
     struct mapping *mapping = find(arenas, start);
     if (mapping == NULL) {
@@ -250,7 +249,7 @@ arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
         stamp > mapping->death_stamp)
         mapping->death_stamp = stamp; /* its birth in between comes late */
     die_where_touched(arenas, stamp, start, n_bytes);
-    if (mapping == NULL && (is_arena_size(n_bytes) || is_chunk_size(n_bytes)))
+    if (mapping == NULL && (arenas_is_size(n_bytes) || is_chunk_size(n_bytes)))
         add_unborn(arenas, stamp, start, n_bytes);
     bury(arenas);
 }
@@ -262,7 +261,7 @@ arenas_count(const struct arenas *arenas)
 {
     size_t n = 0;
     for (size_t i = 0; i < arenas->n_living; i++)
-        n += is_arena_size(arenas->living[i]->n_bytes);
+        n += arenas_is_size(arenas->living[i]->n_bytes);
     return n;
 }
 

@@ -12,6 +12,7 @@
 #ifndef COLLECTOR_MODEL_ARENAS_H
 #define COLLECTOR_MODEL_ARENAS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ void arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
 /* Any range: every mapping it touches is gone. */
 void arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
                   uint64_t n_bytes);
+
+/* Whether a mapping of that size may be an arena. */
+bool arenas_is_size(uint64_t n_bytes);
 
 /* How many arenas are mapped, by their sizes. */
 size_t arenas_count(const struct arenas *arenas);

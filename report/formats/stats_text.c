@@ -73,10 +73,17 @@ static void
 put_unknown(struct text *text, const struct query_process *process,
             const struct query_census *census)
 {
+    const bool is_native = process->python == NULL ||
+                           census->ledger[CAUSE_python_live] == QUERY_UNKNOWN;
+    if (is_native && process->python != NULL) {
+        text_add(text, "\n  ");
+        stats_put_wrapped(text, 2,
+                          "What is Python's is not known here. It is part of "
+                          "native_live, native_free and mapped_anon.");
+    }
     for (unsigned i = 0; i < N_CAUSES; i++) {
         if (census->ledger[i] != QUERY_UNKNOWN ||
-            (process->python == NULL &&
-             strncmp(stats_cause_word(i), "python_", 7) == 0))
+            (is_native && strncmp(stats_cause_word(i), "python_", 7) == 0))
             continue;
         char *words = xasprintf(
             "%s is not known here%s.", stats_cause_word(i),

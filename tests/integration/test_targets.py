@@ -29,6 +29,7 @@ NOT_RUN = {
     "shadow.c": "an oracle", "birthmark.c": "an oracle",
     "plug.c": "loaded by plugins", "plugin.c": "loaded by sites",
     "heap_walk.c": "a part of heaps",
+    "embed.c": "needs an interpreter's library; test_interpreters runs it",
 }
 
 BOTH = (LOCKED, LOCK_FREE)

@@ -449,6 +449,62 @@ Test(census, without_a_known_interpreter_there_are_no_arenas)
     target_end(&target);
 }
 
+static void
+check_native(const struct census *census, bool is_native)
+{
+    static const enum recording_cause pythons[] = {
+        CAUSE_python_live,     CAUSE_python_large,
+        CAUSE_python_holes,    CAUSE_python_free_pools,
+        CAUSE_python_overhead, CAUSE_python_never_returned,
+    };
+    check_eq(census->is_native, is_native);
+    for (size_t i = 0; is_native && i < countof(pythons); i++) {
+        check_true(census->is_unknown[pythons[i]]);
+        check_eq(census->ledger[pythons[i]], 0);
+    }
+    check_eq(census->is_unknown[CAUSE_python_live], is_native);
+}
+
+/* Its data stack is a mapping of its own, like any other's. */
+Test(census, an_interpreter_that_has_no_arena_has_no_figure)
+{
+    area = target_reserve(2 * POOL, POOL);
+    struct target target = target_start(lay_chunk, NULL);
+    struct census_candidate candidate = asking_candidate(area, POOL);
+    struct census_request request = asking_request(&candidate, 1);
+    request.has_python = true;
+    struct census *census = asking_take(&target, &request);
+    check_native(census, true);
+    census_destroy(census);
+
+    /* It had some: it was taken apart, and nothing of it is left. */
+    request.had_arenas = true;
+    census = asking_take(&target, &request);
+    check_native(census, false);
+    check_eq(census->ledger[CAUSE_python_overhead], PAGE);
+    census_destroy(census);
+
+    request.python_major = 0;
+    census = asking_take(&target, &request);
+    check_native(census, true);
+    census_destroy(census);
+    target_end(&target);
+}
+
+Test(census, an_interpreter_with_arenas_has_figures)
+{
+    area = target_reserve(2 * ARENA, ARENA);
+    struct target target = target_start(lay_two, NULL);
+    struct census_candidate candidate = asking_candidate(area, ARENA);
+    struct census_request request = asking_request(&candidate, 1);
+    request.has_python = true;
+    struct census *census = asking_take(&target, &request);
+    check_native(census, false);
+    check_true(census->ledger[CAUSE_python_live] != 0);
+    census_destroy(census);
+    target_end(&target);
+}
+
 Test(census, what_is_not_implemented_is_unknown_and_empty)
 {
     area = target_reserve(2 * ARENA, ARENA);

@@ -3,6 +3,8 @@
  */
 #include "collector/python.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/unit/check.h"
@@ -58,6 +60,29 @@ Test(python, other_libraries_versions_are_not_taken_for_it)
                    "python3.9"));
     check_false(IN("3.9.18", "python3.9")); /* without an end */
     check_false(IN("", "python3.9"));
+}
+
+Test(python, who_is_no_interpreter_is_known_by_its_text)
+{
+    struct python python;
+    const uint64_t here = (uintptr_t)&python_find_at;
+    check_false(python_find_at(getpid(), here, &python));
+    check_true(here - python.text_start < python.text_bytes);
+    check_text(python.version, "");
+    check_false(python_find_at(getpid(), (uintptr_t)&python, &python));
+    check_eq(python.text_bytes, 0);
+    check_false(python_find_at(0x7fffffff, here, &python));
+}
+
+Test(python, the_note_says_what_is_missing)
+{
+    char *known = python_native_note("3.13.0", true);
+    char *unknown = python_native_note("3.99.0", false);
+    check_true(strncmp(known, "Python 3.13.0 has no arena", 26) == 0);
+    check_text(unknown, "Python 3.99.0 is not known to this version: only its "
+                        "native side is shown");
+    free(known);
+    free(unknown);
 }
 
 Test(python, a_process_without_an_interpreter_has_none)

@@ -1,0 +1,348 @@
+"""One table: each interpreter, in each way that it can be run.
+
+Of every row the objects of known classes are as many as were built, the size
+classes and arenas are those of sys._debugmallocstats(), and the ledger's sum is
+RSS; or only the native side is shown, no figure of Python's at all, and the
+note says why.
+"""
+import functools
+import os
+import re
+import shutil
+import subprocess
+
+import chain
+from chain import Live, same, wait_until_quiet
+from test_classes import ROW, ARENAS, differences, mutated
+
+N, S, TUPLES, DICTS, FLOATS = 3000, 2000, 4000, 2500, 5000
+
+# Everything is built twice: the first time settles what the interpreter keeps
+# for itself, the second one is counted. Modules that are files are not needed:
+# not every embedded interpreter can load them.
+BUILD = """
+import gc, os, signal, sys
+N, S, TUPLES, DICTS, FLOATS = %r
+
+class Counted(object):
+    def __init__(self, x):
+        self.x = x
+
+class Slotted(object):
+    __slots__ = ('x',)
+
+instances = [None] * N
+slotted = [None] * N
+sets = [None] * S
+tuples = [None] * TUPLES
+dicts = [None] * DICTS
+floats = [None] * FLOATS
+everything = (instances, slotted, sets, tuples, dicts, floats)
+
+def build(x=None):
+    for i in range(N):
+        instances[i] = Counted(x)
+        slotted[i] = Slotted()
+    for i in range(S):
+        sets[i] = set()
+    for i in range(TUPLES):
+        tuples[i] = (x, i %% 2)
+    for i in range(DICTS):
+        dicts[i] = {'k': x}
+    for i in range(FLOATS):
+        floats[i] = i * 0.5
+
+def clear():
+    for one in everything:
+        for i in range(len(one)):
+            one[i] = None
+
+def leave():
+    # Some dead objects on free lists, which a full collection clears.
+    for one in ([[] for i in range(9)], [{} for i in range(9)], 0.5 * N):
+        pass
+
+build()
+""" % ((N, S, TUPLES, DICTS, FLOATS),)
+
+TELL = """
+clear()
+gc.collect()
+leave()
+pause = signal.pause
+tell = getattr(sys, '_debugmallocstats', None)
+os.write(1, b'base\\n')
+os.read(0, 1)
+build()
+gc.collect()
+gc.disable()
+leave()
+os.write(1, b'built\\n')
+if tell is not None:
+    tell()
+pause()
+"""
+
+PROGRAM = BUILD + TELL
+
+
+def expected(interpreter):
+    own_dicts = 0 if interpreter.is_at_least(3, 11) else N
+    # To 3.6 the call that waits at base has a tuple of its arguments.
+    waiting = 0 if interpreter.is_at_least(3, 7) else 1
+    growth = {"Counted": N, "Slotted": N, "set": S, "tuple": TUPLES - waiting,
+              "dict": DICTS + own_dicts}
+    if interpreter.is_at_least(3):
+        growth["float"] = FLOATS
+    return growth
+
+
+# ---- ways ------------------------------------------------------------------
+
+class Way:
+    """How an interpreter is run, and what is then to be seen of it."""
+
+    def __init__(self, name, command, since=(2, 7), native_to=(0,),
+                 is_rare=False, **more):
+        self.name = name
+        self.command = command  # of an interpreter; may raise Skip
+        self.since = since
+        self.is_rare = is_rare  # one old and one new interpreter have to do
+        self.native_to = native_to  # to that version it has no arenas
+        self.environment = more
+
+    def is_native(self, interpreter):
+        return interpreter.version[:2] <= self.native_to
+
+
+def alone(interpreter):
+    return (interpreter.path, "-c", PROGRAM)
+
+
+def developing(interpreter):
+    return (interpreter.path, "-X", "dev", "-c", PROGRAM)
+
+
+@functools.lru_cache(None)
+def library_of(interpreter):
+    """(libpython, its home), or Skip."""
+    said = subprocess.run(
+        (interpreter.path, "-c",
+         "import sys, sysconfig as s; v = s.get_config_var;"
+         "print('%s|%s|%s|%s' % (v('LIBDIR'), v('MULTIARCH'),"
+         "v('INSTSONAME'), sys.prefix))"),
+        stdout=subprocess.PIPE, check=True,
+        env=chain.clean_environment()).stdout.decode().strip()
+    directory, subdirectory, name, home = said.split("|")
+    for path in (os.path.join(directory, name),
+                 os.path.join(directory, subdirectory, name)):
+        if ".so" in name and os.path.exists(path):
+            return path, home
+    raise chain.Skip("it has no libpython here")
+
+
+def link(library, *options):
+    """Our program as one that was linked with it."""
+    program = os.path.join(chain.folder, "linked")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise chain.Skip("there is no compiler")
+    subprocess.run((compiler, "-DLINKED") + options +
+                   ("-o", program, chain.chain.source("embed.c"), library,
+                    "-Wl,-rpath," + os.path.dirname(library)), check=True)
+    return program
+
+
+def embedded(how, *words):
+    def command(interpreter):
+        library, _ = library_of(interpreter)
+        program = chain.chain.target("embed")
+        if how == "linked":
+            program = link(library)
+        elif how == "unknown":
+            program = link(library, "-rdynamic", '-DVERSION="3.99.0 (new)"')
+        return (program, library, how) + words
+    return command
+
+
+# In a thread and an interpreter of its own, with a lock of its own.
+ISOLATED = """
+import os, signal, sys, threading
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+begun, begin = os.pipe()
+script = 'import os; os.write(%%d, b"x")\\n' %% begin + %r
+run = getattr(interpreters, 'exec', None) or interpreters.run_string
+pause = signal.pause
+tell = sys._debugmallocstats
+thread = threading.Thread(target=run, args=(interpreters.create(), script))
+thread.start()
+os.read(begun, 1)
+tell()
+pause()
+""" % PROGRAM
+
+
+def isolated(interpreter):
+    return (interpreter.path, "-c", ISOLATED)
+
+
+RUN = ("run", PROGRAM)
+TWICE = "initialised twice"
+ALL = (9, 9)
+WAYS = (
+    Way("default", alone),
+    Way("PYTHONMALLOC=debug", alone, (3, 6), (3, 6), PYTHONMALLOC="debug"),
+    Way("PYTHONMALLOC=pymalloc_debug", alone, (3, 6), is_rare=True,
+        PYTHONMALLOC="pymalloc_debug"),
+    Way("-X dev", developing, (3, 7), is_rare=True),
+    Way("PYTHONMALLOC=malloc", alone, (3, 6), ALL, PYTHONMALLOC="malloc"),
+    Way("PYTHONMALLOC=malloc_debug", alone, (3, 6), ALL, is_rare=True,
+        PYTHONMALLOC="malloc_debug"),
+    Way("PYTHONMALLOC=mimalloc", alone, (3, 13), ALL,
+        PYTHONMALLOC="mimalloc"),
+    Way("linked", embedded("linked", "init", *RUN)),
+    Way("opened", embedded("global", "init", *RUN)),
+    Way("opened in a local scope", embedded("local", "init", *RUN)),
+    Way(TWICE, embedded("linked", "init", "run", BUILD,
+                                      "finalize", "init", *RUN)),
+    Way("of a version that nobody knows",
+        embedded("unknown", "init", *RUN), native_to=ALL, is_rare=True),
+    Way("subinterpreters", embedded("linked", "init", "run", BUILD, "sub",
+                                    "run", BUILD, "sub", *RUN)),
+    Way("subinterpreters with locks of their own", isolated, since=(3, 12)),
+)
+
+
+def environment_of(way, interpreter):
+    more = dict(way.environment)
+    try:
+        if "embed" in way.command.__qualname__:
+            more["PYTHONHOME"] = library_of(interpreter)[1]
+    except chain.Skip:
+        pass
+    return chain.clean_environment(**more)
+
+
+# ---- one row ---------------------------------------------------------------
+
+def parse_stats(text):
+    """What one or more interpreters said of themselves, added up."""
+    classes = {}
+    for _, size, *row in ROW.findall(text):
+        sum_ = classes.get(int(size), (0, 0, 0))
+        classes[int(size)] = tuple(a + int(b) for a, b in zip(sum_, row))
+    arenas = ARENAS.findall(text)
+    if not classes or not arenas:
+        raise AssertionError("these are no statistics: %r" % text[:400])
+    return classes, sum(int(n.replace(",", "")) for n in arenas)
+
+
+def check_ledger(process):
+    ledger = [n for n in process["ledger"].values() if n is not None]
+    same("the ledger's sum", sum(ledger), process["rss_bytes"])
+    part = process["ledger"]["unexplained"] / process["rss_bytes"]
+    if part > 0.02:
+        raise AssertionError("%.1f %% are unexplained" % (part * 100))
+
+
+PYTHONS = ("python_live", "python_large", "python_never_returned",
+           "python_holes", "python_free_pools", "python_overhead")
+
+
+def check_native(process):
+    """No figure of Python's, and the note says why."""
+    told = {name: process["ledger"][name] for name in PYTHONS
+            if process["ledger"][name] is not None}
+    same("what is said of Python", (told, process["classes"],
+                                    process["types"]), ({}, [], None))
+    if not process["note"] or "native" not in process["note"]:
+        raise AssertionError("the note is %r" % process["note"])
+    return "native view: %s" % process["note"]
+
+
+def is_more(ours, truth):
+    """Of no class less than there is in truth."""
+    return ours[1] > truth[1] and all(
+        mine >= true for size, row in truth[0].items()
+        for mine, true in zip(ours[0].get(size, (0, 0, 0)), row))
+
+
+def check_python(interpreter, base, built, text, leaves=False):
+    same("torn pools", built["census"]["torn"], 0)
+    same("note", built["note"], None)
+    counts = [{row["name"]: row["count"] for row in process["types"]}
+              for process in (base, built)]
+    growth = {name: counts[1].get(name, 0) - counts[0].get(name, 0)
+              for name in expected(interpreter)}
+    same("what was built", growth, expected(interpreter))
+    unknown = [name for name in PYTHONS if built["ledger"][name] is None]
+    # To 3.9 free lists are static variables, found by content where they can.
+    may_be = [] if interpreter.is_at_least(3, 10) else PYTHONS[2:3]
+    same("unknown causes", [one for one in unknown if one not in may_be], [])
+    if not interpreter.is_at_least(3):
+        return "objects exact"
+    ours = ({row["size"]: (row["pools"], row["used"], row["free"])
+             for row in built["classes"]}, built["arenas"]["count"])
+    truth = parse_stats(text)
+    found = differences(ours, truth)
+    if leaves and found and is_more(ours, truth):
+        return "objects exact, classes with what the first one left: %d " \
+            "arenas, %d of the second's" % (ours[1], truth[1])
+    if found:
+        raise AssertionError("; ".join(found))
+    if not differences(ours, mutated(truth)):
+        raise AssertionError("a block added to the truth goes unnoticed")
+    return "objects and classes exact, %d blocks in %d arenas" % (
+        sum(row[1] for row in truth[0].values()), truth[1])
+
+
+def check_row(way, interpreter):
+    chain.fresh_folder()
+    with Live(*way.command(interpreter),
+              env=environment_of(way, interpreter)) as live:
+        moments = []
+        for moment in ("base", "built"):
+            same("what it says", live.line(), moment)
+            wait_until_quiet(int(live.stats("end")["pid"]))
+            live.mark(moment)
+            moments.append(live.stats(moment))
+            check_ledger(moments[-1])
+            live.say("") if moment == "base" else None
+        live.process.terminate()
+        live.process.wait()
+        if way.is_native(interpreter):
+            return check_native(moments[1])
+        # At its second beginning 3.12 forgets the arenas of its first life.
+        leaves = way.name == TWICE and interpreter.version[:2] == (3, 12)
+        return check_python(interpreter, *moments, live.error(), leaves)
+
+
+def skip(way, interpreter):
+    if not interpreter.is_at_least(*way.since):
+        return "not before %d.%d" % way.since
+    able = [one for one in chain.interpreters()
+            if one.is_at_least(*way.since)]
+    if way.is_rare and interpreter not in (able[0], able[-1]):
+        return "one old and one new have to do"
+    return None
+
+
+def rows_of(way):
+    return chain.on_every_interpreter(
+        functools.partial(check_row, way), functools.partial(skip, way))
+
+
+def test_table():
+    """Each interpreter in each way"""
+    points = []
+    for way in WAYS:
+        points += [(passed, "%s: %s" % (way.name, sentence))
+                   for passed, sentence in rows_of(way)]
+    return points
+
+
+if __name__ == "__main__":
+    chain.main(globals())
