@@ -341,7 +341,9 @@ Py_FinalizeEx(void)
     if (finalize == NULL)
         python_symbol_beside(__builtin_return_address(0), "Py_FinalizeEx",
                              &finalize);
-    return finalize == NULL ? -1 : finalize();
+    const int result = finalize == NULL ? -1 : finalize();
+    python_gc_finalized();
+    return result;
 }
 
 EXPORT void
@@ -355,4 +357,5 @@ Py_Finalize(void)
                              &finalize);
     if (finalize != NULL)
         finalize();
+    python_gc_finalized();
 }

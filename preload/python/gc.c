@@ -256,7 +256,7 @@ static int
 install(void *unused)
 {
     (void)unused;
-    const bool is_installed = install_with_lock();
+    const bool is_installed = gc.has_callback || install_with_lock();
     api.PyErr_Clear();
     if (is_installed || ++gc.n_installs == INSTALLS)
         settle();
@@ -298,6 +298,30 @@ python_gc_saw_mapping(uint64_t caller)
         guard_slow_down(true);
     }
     python_gc_tick();
+}
+
+/*
+ * What we had of it went with it: not even our references may be given up. All
+ * but that there was one begins anew.
+ */
+void
+python_gc_finalized(void)
+{
+    if (atomic_load(&python_gc_current_state) == PYTHON_GC_ABSENT ||
+        python_version() < 0x0300 || api.Py_IsInitialized() != 0)
+        return;
+    gc.has_callback = false;
+    gc.has_told_end = false;
+    gc.n_installs = 0;
+    gc.n_collections = 0;
+    gc.started_ns = 0;
+    gc.key_generation = NULL;
+    gc.key_collected = NULL;
+    gc.key_uncollectable = NULL;
+    gc.is_enabled = NULL;
+    atomic_store(&gc.n_looks, 0);
+    atomic_store(&python_gc_current_state, PYTHON_GC_WAITING);
+    guard_slow_down(true);
 }
 
 /* ---- what others ask --------------------------------------------------- */

@@ -51,6 +51,9 @@ void python_gc_saw_mapping(uint64_t caller);
  */
 bool python_heap_is_whole(void);
 
+/* It was taken apart. It may begin again, with callbacks of its own. */
+void python_gc_finalized(void);
+
 /*
  * Whether finalization will run a collection that calls us: then that is the
  * moment called end, and not an earlier one. Needs the interpreter's lock.

@@ -5,6 +5,7 @@ classes and arenas are those of sys._debugmallocstats(), and the ledger's sum is
 RSS; or only the native side is shown, no figure of Python's at all, and the
 note says why.
 """
+import ast
 import functools
 import os
 import re
@@ -342,6 +343,52 @@ def test_table():
         points += [(passed, "%s: %s" % (way.name, sentence))
                    for passed, sentence in rows_of(way)]
     return points
+
+
+# ---- a second life ---------------------------------------------------------
+
+COLLECT = """
+import gc, sys
+for i in range(%d):
+    one = []
+    one.append(one)
+    del one
+    gc.collect(i %% 3)
+"""
+LAST = COLLECT % 17 + """
+gc.disable()
+if hasattr(gc, 'get_stats'):
+    sys.stdout.write(repr(gc.get_stats()))
+    sys.stdout.flush()
+"""
+
+
+def live_twice(interpreter):
+    command = embedded("linked", "init", "run", COLLECT % 40, "finalize",
+                       "init", "run", LAST, "finalize")(interpreter)
+    environment = chain.clean_environment(
+        PYTHONHOME=library_of(interpreter)[1])
+    bare = chain.run(*command, env=environment)
+    result, recording = chain.record(*command, env=environment)
+    same("status and error", (result.returncode, result.stderr),
+         (0, bare.stderr))
+    if not interpreter.is_at_least(3):
+        return "ends as it does bare"
+    process = chain.stats(recording)["processes"][0]
+    ours = [{name: row[name] for name in ("collections", "collected",
+                                          "uncollectable")}
+            for row in process["gc"]]
+    true = [{name: row[name] for name in ours[0]}
+            for row in ast.literal_eval(result.stdout.decode())]
+    same("collections of the second life", ours, true)
+    same("census", process["census"]["kind"], "end")
+    return "%d collections of the second life" % sum(
+        row["collections"] for row in true)
+
+
+def test_second_life():
+    """Who is initialised again is listened to again"""
+    return chain.on_every_interpreter(live_twice)
 
 
 if __name__ == "__main__":
