@@ -7,6 +7,7 @@ a function; a function may return more points as [(passed, sentence), ...].
     python3 tests/integration/FILE.py BUILD-DIRECTORY [NAME ...]
 """
 import contextlib
+import functools
 import glob
 import json
 import os
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 import traceback
+
+import debian
 
 TIMEOUT = 60
 
@@ -100,8 +103,9 @@ class Live:
     """A program under `residue run` that is alive, and can be marked."""
 
     def __init__(self, *command, **options):
-        """before=(CMD, ...) is put before `residue run`."""
+        """before=(CMD, ...) is put before `residue run`, flags=(...) behind."""
         self.before = options.pop("before", ())
+        flags = options.pop("flags", ())
         self.recording = options.pop("recording",
                                      os.path.join(folder, "live.rec"))
         options.setdefault("env", clean_environment())
@@ -111,7 +115,7 @@ class Live:
         with open(self.error_path, "wb") as error:
             self.process = subprocess.Popen(
                 self.before + (chain.residue, "run", "-q", "-f", "-o",
-                               self.recording, "--") + command,
+                               self.recording) + flags + ("--",) + command,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=error, **options)
 
@@ -223,12 +227,12 @@ def for_everybody():
 # ---- interpreters ----------------------------------------------------------
 
 class Interpreter:
-    def __init__(self, path, version, is_pyenv):
+    def __init__(self, path, version, origin):
         self.path = path
         self.version = version
-        self.is_pyenv = is_pyenv
-        self.name = "%s (%s)" % (".".join(map(str, version)),
-                                 "pyenv" if is_pyenv else "system")
+        self.is_pyenv = origin == "pyenv"
+        self.is_foreign = origin == "Debian"  # of another suite, no symbols
+        self.name = "%s (%s)" % (".".join(map(str, version)), origin)
 
     def is_at_least(self, *version):
         return self.version[:len(version)] >= version
@@ -274,15 +278,37 @@ def interpreters():
     global _interpreters
     if _interpreters is None:
         seen = {}
-        for is_pyenv, paths in ((True, _pyenv_versions()),
-                                (False, _system_versions())):
+        for origin, paths in (("pyenv", _pyenv_versions()),
+                              ("system", _system_versions())):
             for path in paths:
                 real = os.path.realpath(path)
                 version = real not in seen and _version_of(real)
                 if version:
-                    seen[real] = Interpreter(real, version, is_pyenv)
+                    seen[real] = Interpreter(real, version, origin)
         _interpreters = sorted(seen.values(), key=lambda one: one.version)
     return _interpreters
+
+
+def _debian_folder():
+    return os.path.join(chain.build, "tests", "debian")
+
+
+def fetch_foreign():
+    """Unpacks what Debian's other suites have; returns what is missing."""
+    return debian.fetch(_debian_folder())[1]
+
+
+@functools.lru_cache(None)
+def _foreign(paths):
+    found = [(path, _version_of(path)) for path in paths]
+    return [Interpreter(path, version, "Debian") for path, version in found
+            if version]
+
+
+def every_interpreter():
+    """Those of Debian's other suites, too, once a test has fetched them."""
+    foreign = _foreign(tuple(debian.paths(_debian_folder())))
+    return sorted(interpreters() + foreign, key=lambda one: one.version)
 
 
 def collector_of(runner):
@@ -303,15 +329,16 @@ def some_python():
     return interpreters()[-1]
 
 
-def on_every_interpreter(check, skip=lambda interpreter: None):
+def on_every_interpreter(check, skip=lambda interpreter: None, of=None):
     """One point an interpreter, and one that none was left out unsaid.
 
     check(interpreter) raises or returns a sentence; skip(interpreter) returns a
-    reason or None.
+    reason or None; of: every_interpreter(), if not those of the machine alone.
     """
     points = []
     n_run = n_skipped = 0
-    for interpreter in interpreters():
+    all_of_them = interpreters() if of is None else of
+    for interpreter in all_of_them:
         reason = skip(interpreter)
         if reason:
             n_skipped += 1
@@ -325,10 +352,10 @@ def on_every_interpreter(check, skip=lambda interpreter: None):
         except Exception as error:
             print_comment(traceback.format_exc())
             points.append((False, "%s: %s" % (interpreter.name, error)))
-    found = len(interpreters())
+    found = len(all_of_them)
     print("# interpreters found %d, run %d, skipped %d: %s" % (
         found, n_run, n_skipped,
-        ", ".join(one.name for one in interpreters())))
+        ", ".join(one.name for one in all_of_them)))
     points.append((found == n_run + n_skipped and n_run > 0,
                    "found %d, run %d, skipped for a reason %d" %
                    (found, n_run, n_skipped)))

@@ -111,6 +111,7 @@ class Way:
         self.is_rare = is_rare  # one old and one new interpreter have to do
         self.native_to = native_to  # to that version it has no arenas
         self.environment = more
+        self.is_embedded = command.__qualname__.startswith("embedded")
 
     def is_native(self, interpreter):
         return interpreter.version[:2] <= self.native_to
@@ -206,7 +207,8 @@ WAYS = (
         PYTHONMALLOC="mimalloc"),
     Way("linked", embedded("linked", "init", *RUN)),
     Way("opened", embedded("global", "init", *RUN)),
-    Way("opened in a local scope", embedded("local", "init", *RUN)),
+    Way("opened in a local scope", embedded("local", "init", *RUN),
+        is_rare=True),
     Way(TWICE, embedded("linked", "init", "run", BUILD,
                                       "finalize", "init", *RUN)),
     Way("of a version that nobody knows",
@@ -219,11 +221,8 @@ WAYS = (
 
 def environment_of(way, interpreter):
     more = dict(way.environment)
-    try:
-        if "embed" in way.command.__qualname__:
-            more["PYTHONHOME"] = library_of(interpreter)[1]
-    except chain.Skip:
-        pass
+    if way.is_embedded:
+        more["PYTHONHOME"] = library_of(interpreter)[1]
     return chain.clean_environment(**more)
 
 
@@ -302,7 +301,7 @@ def check_python(interpreter, base, built, text, leaves=False):
 
 def check_row(way, interpreter):
     chain.fresh_folder()
-    with Live(*way.command(interpreter),
+    with Live(*way.command(interpreter), flags=("--sample", "0"),
               env=environment_of(way, interpreter)) as live:
         moments = []
         for moment in ("base", "built"):
@@ -324,7 +323,12 @@ def check_row(way, interpreter):
 def skip(way, interpreter):
     if not interpreter.is_at_least(*way.since):
         return "not before %d.%d" % way.since
-    able = [one for one in chain.interpreters()
+    try:
+        if way.is_embedded:
+            library_of(interpreter)
+    except chain.Skip as reason:
+        return str(reason)
+    able = [one for one in chain.every_interpreter()
             if one.is_at_least(*way.since)]
     if way.is_rare and interpreter not in (able[0], able[-1]):
         return "one old and one new have to do"
@@ -333,7 +337,18 @@ def skip(way, interpreter):
 
 def rows_of(way):
     return chain.on_every_interpreter(
-        functools.partial(check_row, way), functools.partial(skip, way))
+        functools.partial(check_row, way), functools.partial(skip, way),
+        chain.every_interpreter())
+
+
+def test_other_suites():
+    """Interpreters of Debian's other suites are unpacked"""
+    missing = chain.fetch_foreign()
+    names = [one.name for one in chain.every_interpreter() if one.is_foreign]
+    if missing:
+        raise chain.Skip("there are %s; missing: %s" % (names, missing))
+    same("interpreters", len(names), 5)
+    return [(True, ", ".join(names))]
 
 
 def test_table():

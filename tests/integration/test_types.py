@@ -158,7 +158,7 @@ def compare(interpreter):
 
 def test_types_are_counted():
     """Objects by type are as many as there are"""
-    return on_every_interpreter(compare)
+    return on_every_interpreter(compare, of=chain.every_interpreter())
 
 
 if __name__ == "__main__":
