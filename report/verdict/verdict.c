@@ -244,9 +244,21 @@ risen_bytes(const struct facts *facts)
            query_known(first->ledger[CAUSE_python_live]);
 }
 
+/* An interpreter, of which only the native side is seen. */
+static bool
+is_native_view(const struct facts *facts)
+{
+    return facts->process->python != NULL && facts->census.id != 0 &&
+           facts->census.ledger[CAUSE_python_live] == QUERY_UNKNOWN;
+}
+
 static char *
 nothing_evidence(const struct facts *facts)
 {
+    const char *note = facts->process->note;
+    if (is_native_view(facts))
+        return xasprintf("What Python itself holds is not known%s%s.",
+                         note == NULL ? "" : ": ", note == NULL ? "" : note);
     char least[UNITS_BYTES];
     char risen[UNITS_BYTES];
     char span[UNITS_BYTES];
@@ -273,6 +285,7 @@ nothing_held(const struct facts *facts)
     const int64_t no_cause =
         census->id == 0 ? 0 : query_known(census->ledger[CAUSE_unexplained]);
     const bool is_sure = strcmp(census->kind, "end") == 0 &&
+                         !is_native_view(facts) &&
                          no_cause < census->rss_bytes / LEAST_SHARE;
     return (struct finding){
         .id = "nothing-held",

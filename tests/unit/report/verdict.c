@@ -123,6 +123,26 @@ Test(verdict, where_nothing_is_held_that_is_said)
     cr_assert_not_null(strstr(verdict.headline, "1.0 MiB are free but held"));
 }
 
+Test(verdict, of_what_python_holds_unseen_nothing_is_sure)
+{
+    sqlite3 *database;
+    recorded_process(&recorded, 1, "/a/program");
+    put(1, 100 * MIB, 0, MIB);
+    recorded_flush(&recorded);
+    sqlite3_open(recorded.path, &database);
+    check_eq(sqlite3_exec(database,
+                          "UPDATE census SET python_live = NULL;"
+                          "UPDATE process SET note = 'it is so'",
+                          NULL, NULL, NULL),
+             SQLITE_OK);
+    sqlite3_close(database);
+    reach();
+    check_text(verdict.findings[0].id, "nothing-held");
+    check_text(verdict.findings[0].confidence, "medium");
+    check_text(verdict.findings[0].evidence,
+               "What Python itself holds is not known: it is so.");
+}
+
 Test(verdict, without_a_census_the_first_process_is_told_of)
 {
     recorded_process(&recorded, 1, "/a/program");
