@@ -242,13 +242,15 @@ def _version_of(path):
     try:
         output = subprocess.run(
             (path, "-c", "import sys; print(sys.version_info[:3]);"
-             "print(hasattr(sys, '_is_gil_enabled'))"),
+             "print('free-threading' in sys.version)"),
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20,
             env=clean_environment(), check=True).stdout.decode()
     except (OSError, subprocess.SubprocessError):
-        return None
-    numbers = re.findall(r"\d+", output.splitlines()[0])
-    return tuple(map(int, numbers)) if len(numbers) == 3 else None
+        return None, False
+    numbers, is_free = output.splitlines()[:2]
+    numbers = re.findall(r"\d+", numbers)
+    return (tuple(map(int, numbers)) if len(numbers) == 3 else None,
+            is_free == "True")
 
 
 def _pyenv_versions():
@@ -270,23 +272,38 @@ def _system_versions():
                 yield path
 
 
-_interpreters = None
+def _named_versions():
+    """RESIDUE_PYTHONS=PATH[:PATH ...] names more."""
+    return filter(None, os.environ.get("RESIDUE_PYTHONS", "").split(":"))
+
+
+@functools.lru_cache(None)
+def _all_builds():
+    """(interpreters, those of them that are free-threaded)"""
+    seen = {}
+    free = []
+    for origin, paths in (("pyenv", _pyenv_versions()),
+                          ("system", _system_versions()),
+                          ("named", _named_versions())):
+        for path in paths:
+            real = os.path.realpath(path)
+            version, is_free = (None, False) if real in seen \
+                else _version_of(real)
+            if version:
+                seen[real] = Interpreter(real, version, origin)
+                free += [seen[real]] if is_free else []
+    return sorted(seen.values(), key=lambda one: one.version), free
 
 
 def interpreters():
-    """Every CPython on this machine, oldest first, each once."""
-    global _interpreters
-    if _interpreters is None:
-        seen = {}
-        for origin, paths in (("pyenv", _pyenv_versions()),
-                              ("system", _system_versions())):
-            for path in paths:
-                real = os.path.realpath(path)
-                version = real not in seen and _version_of(real)
-                if version:
-                    seen[real] = Interpreter(real, version, origin)
-        _interpreters = sorted(seen.values(), key=lambda one: one.version)
-    return _interpreters
+    """Every CPython on this machine, oldest first, each once; but for builds
+    that are free-threaded, of which there is only the native side to see."""
+    builds, free = _all_builds()
+    return [one for one in builds if one not in free]
+
+
+def free_threaded():
+    return _all_builds()[1]
 
 
 def _debian_folder():
@@ -300,7 +317,7 @@ def fetch_foreign():
 
 @functools.lru_cache(None)
 def _foreign(paths):
-    found = [(path, _version_of(path)) for path in paths]
+    found = [(path, _version_of(path)[0]) for path in paths]
     return [Interpreter(path, version, "Debian") for path, version in found
             if version]
 

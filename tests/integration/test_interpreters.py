@@ -380,6 +380,20 @@ def test_table():
     return points
 
 
+def test_free_threaded():
+    """Of free-threaded builds only the native side is shown"""
+    points = []
+    for interpreter in chain.free_threaded():
+        for name in ("default", "PYTHONMALLOC=debug", "PYTHONMALLOC=mimalloc"):
+            way = next(one for one in WAYS if one.name == name)
+            native = Way(name, way.command, native_to=ALL, **way.environment)
+            points.append((True, "%s: %s: %s" % (
+                name, interpreter.name, check_row(native, interpreter))))
+    if not points:
+        raise chain.Skip("none is here; RESIDUE_PYTHONS=PATH may name one")
+    return points
+
+
 # ---- from outside ----------------------------------------------------------
 
 # Nobody has seen mimalloc map, and the file says which version it is.
