@@ -206,7 +206,7 @@ WAYS = (
         PYTHONMALLOC="malloc_debug"),
     Way("PYTHONMALLOC=mimalloc", alone, (3, 13), ALL,
         PYTHONMALLOC="mimalloc"),
-    Way("linked", embedded("linked", "init", *RUN)),
+    Way("linked", embedded("linked", "init", *RUN), is_rare=True),
     Way("opened", embedded("global", "init", *RUN)),
     Way("opened in a local scope", embedded("local", "init", *RUN),
         is_rare=True),
