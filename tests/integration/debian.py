@@ -26,9 +26,20 @@ PT_INTERP = 3
 HEADERS_AT, HEADER_BYTES, N_HEADERS_AT = 32, 56, 56  # of an ELF64 file
 
 
+class Failure(Exception):
+    """What could not be done, in one line."""
+
+
 def run(command, **options):
-    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                   check=True, timeout=SECONDS, **options)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False,
+                              timeout=SECONDS, **options)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failure("%s: %s" % (command[0], type(error).__name__)) from error
+    if done.returncode != 0:
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        raise Failure("%s: %s" % (command[0], lines[-1] if lines else "?"))
 
 
 def mirror():
@@ -136,14 +147,14 @@ def fetch(folder):
         options = options_of(folder) if wanted else []
         if wanted:
             run(["apt-get"] + options + ["-q", "update"])
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, Failure) as error:
         return paths(folder), ["%s: %s" % (" ".join(wanted), error)]
     for suite in wanted:
         try:
             unpack(folder, suite, options)
             with open(os.path.join(folder, suite + ".done"), "w"):
                 pass
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, Failure) as error:
             missing.append("%s: %s" % (suite, error))
     return paths(folder), missing
 
