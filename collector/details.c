@@ -12,7 +12,7 @@
     X(ARENA, "INSERT INTO arena VALUES (?,?,?,?,?,?,?,?,?,?,?)")         \
     X(TYPE, "INSERT INTO type VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")       \
     X(LOW_TYPE, "INSERT INTO low_type VALUES (?,?,?,?,?)")               \
-    X(BLOCK27, "INSERT INTO block27 VALUES (?,?,?,?,?,?,?)")             \
+    X(BLOCK27, "INSERT INTO block27 VALUES (?,?,?,?,?,?,?,?,?)")         \
     X(FREE_LIST, "INSERT INTO free_list VALUES (?,?,?,?)")               \
     X(HEAP, "INSERT INTO heap VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)") \
     X(MAPPING, "INSERT INTO mapping VALUES (?,?,?,?,?)")                 \
@@ -242,6 +242,8 @@ put_blocks27(struct details *details, const struct census_blocks27 *blocks,
     binder_put(&row, (int64_t)blocks->live_bytes);
     binder_put(&row, (int64_t)blocks->n_free);
     binder_put(&row, (int64_t)blocks->n_free * CPYTHON_BLOCK27_SLOT_BYTES);
+    binder_put(&row, (int64_t)blocks->n_pinned);
+    binder_put(&row, (int64_t)blocks->n_empty);
     return binder_done(&row);
 }
 

@@ -249,7 +249,9 @@ enum {
 /*
  * What an interpreter keeps for reuse: 2.7's blocks of ints and floats, and the
  * free lists, one row each that is known, empty ones too. In the view `bytes`
- * are those that are not given back, `count` how many dead objects.
+ * are those that are not given back, `count` how many dead objects. A block is
+ * pinned if one object alone keeps it, and empty if none does: the next full
+ * collection gives it back. Files of before have neither column.
  */
 #define RECORDING_NEVER_RETURNED_COLUMNS \
     "SELECT c.process, c.t_us, c.kind, c.label, x.census, x.name,"
@@ -258,6 +260,7 @@ enum {
     " census INTEGER NOT NULL, name TEXT NOT NULL," /* of the type */   \
     " blocks INTEGER, reserved_bytes INTEGER, live_bytes INTEGER,"      \
     " free_slots INTEGER, free_bytes INTEGER,"                          \
+    " pinned_blocks INTEGER, empty_blocks INTEGER,"                     \
     " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
     "CREATE TABLE free_list ("                                          \
     " census INTEGER NOT NULL, name TEXT NOT NULL,"                     \
@@ -265,10 +268,11 @@ enum {
     " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
     "CREATE VIEW v_never_returned AS " RECORDING_NEVER_RETURNED_COLUMNS \
     " 'block' AS what, x.free_slots AS count, x.free_bytes AS bytes,"   \
-    " x.blocks, x.reserved_bytes, x.live_bytes"                         \
+    " x.blocks, x.reserved_bytes, x.live_bytes,"                        \
+    " x.pinned_blocks, x.empty_blocks"                                  \
     " FROM block27 x JOIN census c ON c.id = x.census"                  \
     " UNION ALL " RECORDING_NEVER_RETURNED_COLUMNS                      \
-    " 'free list', x.count, x.bytes, NULL, NULL, NULL"                  \
+    " 'free list', x.count, x.bytes, NULL, NULL, NULL, NULL, NULL"      \
     " FROM free_list x JOIN census c ON c.id = x.census;"
 
 #define RECORDING_TABLES_OF_MALLOC                                  \

@@ -370,6 +370,8 @@ count(const struct blocks27_block *block, struct census_never_returned *never)
     sum->reserved_bytes += CPYTHON_BLOCK27_BYTES;
     sum->live_bytes += (uint64_t)n_live * CPYTHON_BLOCK27_SLOT_BYTES;
     sum->n_free += CPYTHON_BLOCK27_SLOTS - n_live;
+    sum->n_pinned += n_live == 1;
+    sum->n_empty += n_live == 0;
 }
 
 /* Leaves the blocks alone in their array; returns how many there are. */

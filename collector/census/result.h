@@ -106,6 +106,8 @@ struct census_blocks27 {
     uint64_t reserved_bytes; /* of the blocks, their links too */
     uint64_t live_bytes;     /* of the objects in them */
     uint64_t n_free;         /* slots without an object */
+    uint64_t n_pinned;       /* blocks that one object alone keeps */
+    uint64_t n_empty;        /* without any: what a full collection frees */
 };
 
 /* The residents of the free lists of one type. */

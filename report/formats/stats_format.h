@@ -34,6 +34,14 @@ void stats_put_wrapped(struct text *text, size_t indent, const char *words);
 void stats_findings(struct json *json, const char *key,
                     const struct verdict *verdict);
 
+/* What the interpreter never returns: the key `never_returned`, a paragraph. */
+void stats_kept(struct json *json, struct query *query,
+                const struct query_process *process,
+                const struct query_census *census);
+void stats_kept_text(struct text *text, struct query *query,
+                     const struct query_process *process,
+                     const struct query_census *census);
+
 /* Where the living blocks of a process were born: the key `sites`, a table. */
 void stats_sites(struct json *json, struct query *query, int64_t process,
                  const struct query_census *census);

@@ -221,61 +221,6 @@ put_types(struct json *json, struct query *query,
     query_free_types(types, n);
 }
 
-/* 3.x has no blocks: null, as are lists of which none is known. */
-static void
-put_blocks27(struct json *json, const struct query_never_returned *never,
-             const char *name)
-{
-    for (size_t i = 0; i < never->n_blocks27; i++) {
-        const struct query_blocks27 *blocks = &never->blocks27[i];
-        if (strcmp(blocks->name, name) != 0)
-            continue;
-        json_open(json, name, '{');
-        json_number(json, "blocks", blocks->blocks);
-        json_number(json, "reserved_bytes", blocks->reserved_bytes);
-        json_number(json, "live_bytes", blocks->live_bytes);
-        json_number(json, "free_bytes", blocks->free_bytes);
-        json_close(json, '}');
-        return;
-    }
-    json_null(json, name);
-}
-
-static void
-put_free_lists(struct json *json, const struct query_never_returned *never)
-{
-    if (never->n_free_lists == 0) {
-        json_null(json, "free_lists");
-        return;
-    }
-    json_open(json, "free_lists", '[');
-    for (size_t i = 0; i < never->n_free_lists; i++) {
-        json_open(json, NULL, '{');
-        json_string(json, "name", never->free_lists[i].name);
-        json_number(json, "count", never->free_lists[i].count);
-        json_number(json, "bytes", never->free_lists[i].bytes);
-        json_close(json, '}');
-    }
-    json_close(json, ']');
-}
-
-static void
-put_never_returned(struct json *json, struct query *query,
-                   const struct query_census *census)
-{
-    struct query_never_returned never = query_never_returned(query, census->id);
-    if (never.n_blocks27 == 0 && never.n_free_lists == 0) {
-        json_null(json, "never_returned");
-    } else {
-        json_open(json, "never_returned", '{');
-        put_blocks27(json, &never, "int");
-        put_blocks27(json, &never, "float");
-        put_free_lists(json, &never);
-        json_close(json, '}');
-    }
-    query_free_never_returned(&never);
-}
-
 static void
 put_gc(struct json *json, struct query *query, int64_t process)
 {
@@ -408,7 +353,7 @@ put_process(struct json *json, struct query *query,
     put_classes(json, query, &census);
     put_types(json, query, &census);
     stats_sites(json, query, process->id, &census);
-    put_never_returned(json, query, &census);
+    stats_kept(json, query, process, &census);
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(json, query, process->id);
     else

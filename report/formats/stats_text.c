@@ -10,7 +10,6 @@
 
 enum {
     MOST_TYPES = 15,
-    MOST_LISTS = 5,
     MOST_ROWS = 12, /* of classes, and of small processes */
 };
 
@@ -410,53 +409,6 @@ put_types(struct text *text, struct query *query,
 }
 
 static void
-put_blocks27(struct text *text, const struct query_blocks27 *blocks)
-{
-    char n[UNITS_BYTES];
-    char reserved[UNITS_BYTES];
-    char live[UNITS_BYTES];
-    char room[UNITS_BYTES];
-    text_addf(text, "  %s block%s of %ss: %s, %s of it live, %s free\n",
-              units_count(n, blocks->blocks), blocks->blocks == 1 ? "" : "s",
-              blocks->name, units_bytes(reserved, blocks->reserved_bytes),
-              units_bytes(live, blocks->live_bytes),
-              units_bytes(room, blocks->free_bytes));
-}
-
-static void
-put_lists(struct text *text, const struct query_never_returned *never)
-{
-    struct text words = {0};
-    for (size_t i = 0; i < never->n_free_lists && i < MOST_LISTS; i++) {
-        const struct query_free_list *list = &never->free_lists[i];
-        char count[UNITS_BYTES];
-        char size[UNITS_BYTES];
-        if (list->count != 0)
-            text_addf(&words, "%s%s %s (%s)", i == 0 ? "" : ", ",
-                      units_count(count, list->count), list->name,
-                      units_bytes(size, list->bytes));
-    }
-    if (words.n_bytes != 0) {
-        text_add(text, "  free lists: ");
-        stats_put_wrapped(text, 14, text_of(&words));
-    }
-    text_finish(&words);
-}
-
-static void
-put_never_returned(struct text *text, struct query *query,
-                   const struct query_census *census)
-{
-    struct query_never_returned never = query_never_returned(query, census->id);
-    if (never.n_blocks27 != 0 || never.n_free_lists != 0)
-        text_add(text, "\n  never returned\n");
-    for (size_t i = 0; i < never.n_blocks27; i++)
-        put_blocks27(text, &never.blocks27[i]);
-    put_lists(text, &never);
-    query_free_never_returned(&never);
-}
-
-static void
 put_gc(struct text *text, struct query *query, int64_t process)
 {
     size_t n;
@@ -524,7 +476,7 @@ put_process(struct text *text, struct query *query,
         put_arenas(text, census);
         put_classes(text, query, census);
         put_types(text, query, census);
-        put_never_returned(text, query, census);
+        stats_kept_text(text, query, process, census);
     }
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(text, query, process->id);

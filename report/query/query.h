@@ -269,6 +269,8 @@ struct query_blocks27 {
     int64_t reserved_bytes;
     int64_t live_bytes;
     int64_t free_bytes;
+    int64_t pinned_blocks; /* that one object alone keeps */
+    int64_t empty_blocks;  /* that none does */
 };
 
 struct query_free_list {

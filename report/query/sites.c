@@ -18,18 +18,14 @@ has_row(struct query *query, sqlite3_stmt *row)
 static bool
 has_tables(struct query *query)
 {
-    return has_row(query, statement_of(query, "SELECT 1 FROM sqlite_master"
-                                              " WHERE name = 'site_use'"));
+    return statement_has_column(query, "site_use", "site");
 }
 
 /* Before there were estimates, all was exact. */
 static bool
 has_errors(struct query *query)
 {
-    return has_row(query,
-                   statement_of(query, "SELECT 1 FROM"
-                                       " pragma_table_info('site_use')"
-                                       " WHERE name = 'live_bytes_error'"));
+    return statement_has_column(query, "site_use", "live_bytes_error");
 }
 
 static sqlite3_stmt *

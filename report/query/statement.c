@@ -58,6 +58,21 @@ statement_about(struct query *query, const char *sql, int64_t parameter)
 }
 
 bool
+statement_has_column(struct query *query, const char *table, const char *column)
+{
+    bool has = false;
+    sqlite3_stmt *row = statement_of(
+        query, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?");
+    if (row != NULL) {
+        sqlite3_bind_text(row, 1, table, -1, SQLITE_STATIC);
+        sqlite3_bind_text(row, 2, column, -1, SQLITE_STATIC);
+    }
+    while (statement_step(query, row))
+        has = true;
+    return has;
+}
+
+bool
 statement_step(struct query *query, sqlite3_stmt *statement)
 {
     if (statement == NULL)

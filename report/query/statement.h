@@ -53,6 +53,10 @@ sqlite3_stmt *statement_of(struct query *query, const char *sql);
 sqlite3_stmt *statement_about(struct query *query, const char *sql,
                               int64_t parameter);
 
+/* Whether a table has the column, which recordings of before may not. */
+bool statement_has_column(struct query *query, const char *table,
+                          const char *column);
+
 /* Whether there is a next row; the statement is gone when there is not. */
 bool statement_step(struct query *query, sqlite3_stmt *statement);
 

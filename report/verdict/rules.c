@@ -242,6 +242,8 @@ pinning_evidence(const struct facts *facts, const struct query_type *owner)
         add_owner(&text, holder);
     }
     text_add(&text, ".");
+    if (owner != NULL)
+        rules_add_design(&text, facts, owner->name);
     return text_take(&text);
 }
 
@@ -285,6 +287,12 @@ perhaps_pinning(const struct facts *facts, struct finding *finding)
     add_owner(&text, owner);
     text_add(&text, ". One look cannot tell whether they are pinned, or are "
                     "only filling up.");
+    struct text evidence = {0};
+    text_addf(&evidence, "At %s: %s of %s arenas are under 25 %% occupied.",
+              units_clock(texts[0], facts->census.t_us),
+              units_count(texts[1], low->arenas),
+              units_count(texts[2], facts->census.arenas));
+    rules_add_design(&evidence, facts, owner->name);
     *finding = (struct finding){
         .id = "arena-pinning",
         .bytes = low->held,
@@ -292,11 +300,7 @@ perhaps_pinning(const struct facts *facts, struct finding *finding)
         .confidence = "low",
         .owner = xstrdup(owner->name),
         .sentence = text_take(&text),
-        .evidence =
-            xasprintf("At %s: %s of %s arenas are under 25 %% occupied.",
-                      units_clock(texts[0], facts->census.t_us),
-                      units_count(texts[1], low->arenas),
-                      units_count(texts[2], facts->census.arenas)),
+        .evidence = text_take(&evidence),
         .action = xasprintf(
             "Look more than once: `residue inspect --every 10s %lld` tells "
             "which of them stay so. If they do, let go of what lives in them: "
@@ -330,6 +334,24 @@ arena_pinning(const struct facts *facts, struct finding *finding)
 
 /* ---- pool-holes -------------------------------------------------------- */
 
+static char *
+holes_evidence(const struct facts *facts)
+{
+    const struct query_type *holder =
+        greatest(facts->types, facts->n_types, held_by);
+    char live[UNITS_BYTES];
+    char at[UNITS_BYTES];
+    struct text text = {0};
+    text_addf(&text,
+              "At %s: %s of live blocks share their pools with that much free "
+              "room, in arenas that are not pinned.",
+              units_clock(at, facts->census.t_us),
+              units_bytes(live, facts->census.ledger[CAUSE_python_live]));
+    if (holder != NULL)
+        rules_add_design(&text, facts, holder->name);
+    return text_take(&text);
+}
+
 static bool
 pool_holes(const struct facts *facts, struct finding *finding)
 {
@@ -339,8 +361,6 @@ pool_holes(const struct facts *facts, struct finding *finding)
     if (holes <= 0)
         return false;
     char size[UNITS_BYTES];
-    char live[UNITS_BYTES];
-    char at[UNITS_BYTES];
     *finding = (struct finding){
         .id = "pool-holes",
         .bytes = holes,
@@ -350,11 +370,7 @@ pool_holes(const struct facts *facts, struct finding *finding)
             "%s are free blocks between live ones: only objects of the same "
             "size can use them.",
             units_bytes(size, holes)),
-        .evidence = xasprintf(
-            "At %s: %s of live blocks share their pools with that much free "
-            "room, in arenas that are not pinned.",
-            units_clock(at, census->t_us),
-            units_bytes(live, census->ledger[CAUSE_python_live])),
+        .evidence = holes_evidence(facts),
         .action = xstrdup("Allocate what lives long apart from what dies soon, "
                           "or let the long-lived part be built anew."),
     };

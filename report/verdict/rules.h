@@ -7,10 +7,21 @@
 #ifndef REPORT_VERDICT_RULES_H
 #define REPORT_VERDICT_RULES_H
 
+#include "include/text.h"
 #include "report/verdict/verdict.h"
 
 /* How sure a figure of this census is. */
 const char *rules_confidence(const struct query_census *census);
+
+/*
+ * Whether it is of a version that has none of 2.7's blocks of ints and floats,
+ * by design. False as well where the version is not known.
+ */
+bool rules_has_no_blocks27(const struct query_process *process);
+
+/* If ints or floats are the owner, that there they have no blocks. */
+void rules_add_design(struct text *text, const struct facts *facts,
+                      const char *owner);
 
 /* Of malloc's heaps: whole free pages, and free bytes beside live blocks. */
 bool heaps_are_trimmable(const struct facts *facts, struct finding *finding);

@@ -1,8 +1,10 @@
 """Run by gdb in a Python process: counts of its free lists, by its symbols.
 
 Prints `LIST name count` for each list of the version, and for 2.7 besides
-`BLOCKS int|float blocks live free`, by walking the interpreter's own chains.
+`BLOCKS int|float blocks live free pinned empty`, by walking the interpreter's
+own chains: of blocks, and of free slots. A block is pinned by one live slot.
 """
+import bisect
 import struct
 
 import gdb
@@ -82,22 +84,26 @@ def states(version):
 
 
 def blocks(memory, file, type_name):
-    """How many there are, and how many of their slots are live and free."""
+    """How many there are, how many of their slots are live and free, and how
+    many of them have one live slot, or none."""
     block = value("(unsigned long)'%s'::block_list" % file)
     free = value("(unsigned long)'%s'::free_list" % file)
     type_object = value("(unsigned long)&%s" % type_name)
-    n_blocks = n_live = n_free = 0
+    n_free = 0
+    live = []
+    contents = {}
     while block:
-        content = bytes(memory.read_memory(block, BLOCK))
-        n_blocks += 1
-        n_live += sum(
-            struct.unpack_from("<Q", content, 16 + SLOT * i)[0] == type_object
-            for i in range(SLOTS))
-        block, = struct.unpack_from("<Q", content)
+        words = contents[block] = struct.unpack(
+            "<124Q", bytes(memory.read_memory(block, BLOCK)))
+        live.append(sum(words[2 + 3 * i] == type_object
+                        for i in range(SLOTS)))
+        block = words[0]
+    starts = sorted(contents)
     while free:
         n_free += 1
-        free, = struct.unpack("<Q", bytes(memory.read_memory(free + 8, 8)))
-    return n_blocks, n_live, n_free
+        start = starts[bisect.bisect(starts, free) - 1]
+        free = contents[start][(free - start) // 8 + 1]
+    return len(live), sum(live), n_free, live.count(1), live.count(0)
 
 
 def main():
@@ -108,10 +114,11 @@ def main():
         print("LIST %s %d" % (name, count))
     if version == (2, 7):
         memory = gdb.selected_inferior()
-        print("BLOCKS int %d %d %d" % blocks(memory, "intobject.c",
-                                             "PyInt_Type"))
-        print("BLOCKS float %d %d %d" % blocks(memory, "floatobject.c",
-                                               "PyFloat_Type"))
+        for kind, file, of_type in (
+                ("int", "intobject.c", "PyInt_Type"),
+                ("float", "floatobject.c", "PyFloat_Type")):
+            print("BLOCKS %s %d %d %d %d %d" % (
+                (kind,) + blocks(memory, file, of_type)))
 
 
 main()

@@ -1,4 +1,5 @@
 """What the interpreter keeps for reuse is counted as it counts it itself."""
+import json
 import os
 import re
 import shutil
@@ -96,7 +97,8 @@ def parse_stats(text):
 
 
 def by_gdb(pid):
-    """({name: count}, {kind: (blocks, live, free)}) by the symbols."""
+    """({name: count}, {kind: (blocks, live, free, pinned, empty)}) by the
+    symbols."""
     if not shutil.which("gdb"):
         raise AssertionError("gdb is not installed")
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)),
@@ -205,9 +207,10 @@ tell()
 
 def blocks_by_us(live, label):
     live.mark(label)
-    return {name: (blocks, live_bytes // 24, free) for
-            name, blocks, live_bytes, free in rows(
-                live.recording, "SELECT name, blocks, live_bytes, count FROM"
+    return {name: (blocks, live_bytes // 24, *others) for
+            name, blocks, live_bytes, *others in rows(
+                live.recording, "SELECT name, blocks, live_bytes, count,"
+                " pinned_blocks, empty_blocks FROM"
                 " v_never_returned WHERE what = 'block' AND label = '%s'" %
                 label)}
 
@@ -220,9 +223,10 @@ def compare_blocks(interpreter):
             wait_until_quiet(pid)
             ours = blocks_by_us(live, moment)
             _, truth = by_gdb(pid)
-            same("blocks, live, free", ours, truth)
-            one, two, three = truth["int"]
-            if ours == dict(truth, int=(one, two + 1, three - 1)):
+            same("blocks, live, free, pinned, empty", ours, truth)
+            one, two, three, four, five = truth["int"]
+            if ours in (dict(truth, int=(one, two + 1, three - 1, four, five)),
+                        dict(truth, int=(one, two, three, four + 1, five))):
                 raise AssertionError("an int more goes unnoticed")
             told.append("%d+%d" % (one, truth["float"][0]))
             live.say("")
@@ -235,6 +239,111 @@ def test_blocks_of_2_7():
     return on_every_interpreter(
         compare_blocks, lambda one: None if not one.is_at_least(3)
         else "3.x has none")
+
+
+# ---- what dead ints leave --------------------------------------------------
+
+# Drops 90 % of a million ints and says what RSS that has left. Nothing else
+# grows in between: the list is as long as before, and malloc gives its memory
+# back to nobody else. A small round before has everything in place.
+DROP = """
+import gc, os, random, sys
+random.seed(7)
+gc.disable()
+xrange = getattr(__builtins__, 'xrange', range)
+def rss():
+    with open('/proc/self/smaps_rollup') as rollup:
+        for line in rollup:
+            if line.startswith('Rss:'):
+                return int(line.split()[1]) * 1024
+def fill_and_drop(n):
+    ints = [None] * n
+    for i in xrange(n):
+        ints[i] = n + i
+    for i in xrange(n):
+        if random.random() < 0.9:
+            ints[i] = None
+    return ints
+fill_and_drop(1000)
+rss()
+before = rss()
+ints = fill_and_drop(1000000)
+after = rss()
+kept = len(ints) - ints.count(None)
+left = after - before - 24 * kept - sys.getsizeof(ints)
+os.write(1, ('%d %d %d\\n' % (os.getpid(), kept, left)).encode())
+os.read(0, 1)
+"""
+
+
+def why(recording):
+    """(`residue why` as it is read, its findings) after the drop."""
+    told = run(chain.chain.residue, "why", recording + "@dropped")
+    parsed = json.loads(run(chain.chain.residue, "why", "--json",
+                            recording + "@dropped").stdout)
+    return told.stdout.decode(), parsed["verdict"]
+
+
+def check_blocks(live, pid, left):
+    """2.7: the interpreter's own count, and what was left of RSS."""
+    never = live.stats("dropped")["never_returned"]
+    _, truth = by_gdb(pid)
+    ours = never["int"]
+    same("blocks, live, free, pinned, empty", (
+        ours["blocks"], ours["live_bytes"] // 24, ours["free_bytes"] // 24,
+        ours["pinned_blocks"], ours["empty_blocks"]), truth["int"])
+    same("by design", (never["none_by_design"], never["instead"]), ([], None))
+    _, findings = why(live.recording)
+    same("first finding", findings[0]["id"], "never-returned-int")
+    off = abs(findings[0]["bytes"] - left) / left
+    if off > 0.03:
+        raise AssertionError("the finding is of %d bytes, RSS says %d" % (
+            findings[0]["bytes"], left))
+    return "%d blocks, %d pinned, %d free slots as gdb counts; the finding " \
+        "is %.1f %% off RSS" % (truth["int"][0], truth["int"][3],
+                                truth["int"][2], 100 * off)
+
+
+def check_design(live, left):
+    """3.x has no such blocks, says so, and what holds memory instead."""
+    never = live.stats("dropped")["never_returned"]
+    same("blocks", (never["int"], never["float"], never["none_by_design"]),
+         (None, None, ["int", "float"]))
+    told, findings = why(live.recording)
+    same("first finding", findings[0]["id"], "pool-holes")
+    held = never["instead"]["holes_bytes"]
+    if not 0.9 * left < held <= left:
+        raise AssertionError("%d bytes are left, %d in holes" % (left, held))
+    if "none by design" not in findings[0]["evidence"]:
+        raise AssertionError(findings[0]["evidence"])
+    shown = run(chain.chain.residue, "stats",
+                live.recording + "@dropped").stdout.decode()
+    for where, text in (("why", told), ("stats", shown)):
+        if "none by design" not in " ".join(text.split()):
+            raise AssertionError("%s lacks 'none by design': %s" % (where,
+                                                                    text))
+    if any(one["id"].startswith("never-returned") for one in findings):
+        raise AssertionError("there is such a finding all the same")
+    return "none by design, of %d bytes that are left %d are holes" % (left,
+                                                                       held)
+
+
+def compare_dropped(interpreter):
+    with Live(interpreter.path, "-c", DROP) as live:
+        pid, _, left = map(int, live.line().split())
+        wait_until_quiet(pid)
+        live.mark("dropped")
+        if interpreter.is_at_least(3):
+            said = check_design(live, left)
+        else:
+            said = check_blocks(live, pid, left)
+        live.end()
+    return said
+
+
+def test_dropped_ints():
+    """Of a million ints 90 % are dropped: what is never returned is told"""
+    return on_every_interpreter(compare_dropped)
 
 
 if __name__ == "__main__":

@@ -303,7 +303,10 @@ Test(blocks27, a_block_without_an_object_has_the_kind_of_its_neighbours)
     free(read_blocks(lay_dead, &n));
     check_eq(n, 13);
     check_sum(&never.ints, 10, 1);
+    check_eq(never.ints.n_pinned, 1);
+    check_eq(never.ints.n_empty, 9);
     check_sum(&never.floats, 3, 3 * SLOTS);
+    check_eq(never.floats.n_pinned + never.floats.n_empty, 0);
 }
 
 static void

@@ -289,14 +289,15 @@ Test(details, what_is_never_returned_has_rows_of_its_own)
     struct census *census = xcalloc(1, sizeof(*census));
     struct census_never_returned *never = &census->never_returned;
     never->has_blocks27 = true;
-    never->ints = (struct census_blocks27){2, 3, 4, 5};
+    never->ints = (struct census_blocks27){2, 3, 4, 5, 6, 7};
     never->free_lists = xcalloc(2, sizeof(never->free_lists[0]));
     never->free_lists[0] = (struct census_free_list){"tuple", 7, 8};
     never->free_lists[1] = (struct census_free_list){"dict", 0, 0};
     never->n_free_lists = 2;
     check_true(details_put(details, census, 1));
     census_destroy(census);
-    check_row("SELECT * FROM block27 WHERE name = 'int'", "1|int|2|3|4|5|120");
+    check_row("SELECT * FROM block27 WHERE name = 'int'",
+              "1|int|2|3|4|5|120|6|7");
     check_eq(number("SELECT count(*) FROM block27"), 2);
     check_row("SELECT * FROM free_list WHERE name = 'tuple'", "1|tuple|7|8");
     check_row("SELECT * FROM free_list WHERE name = 'dict'", "1|dict|0|0");
