@@ -14,6 +14,7 @@
     X(LOW_TYPE, "INSERT INTO low_type VALUES (?,?,?,?,?)")               \
     X(BLOCK27, "INSERT INTO block27 VALUES (?,?,?,?,?,?,?,?,?)")         \
     X(FREE_LIST, "INSERT INTO free_list VALUES (?,?,?,?)")               \
+    X(SINGLE, "INSERT INTO single VALUES (?,?,?,?)")                     \
     X(HEAP, "INSERT INTO heap VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)") \
     X(MAPPING, "INSERT INTO mapping VALUES (?,?,?,?,?)")                 \
     X(PROOF, "INSERT INTO proof VALUES (?,?,?,?,?,?,?)")
@@ -48,6 +49,12 @@ static const char *const proof_words[] = {
     RECORDING_PROOFS(X)
 #undef X
         [N_PROOFS] = NULL,
+};
+
+static const char *const single_words[] = {
+#define X(name) #name,
+    RECORDING_SINGLES(X)
+#undef X
 };
 
 struct details {
@@ -267,6 +274,22 @@ put_never_returned(struct details *details,
     return true;
 }
 
+static bool
+put_singles(struct details *details, const struct census *census, int64_t id)
+{
+    for (size_t i = 0; i < N_SINGLES; i++) {
+        if (!census->singles[i].is_known)
+            continue;
+        struct binder row = begin(details, INSERT_SINGLE, id);
+        binder_put_text(&row, single_words[i]);
+        binder_put(&row, (int64_t)census->singles[i].n_objects);
+        binder_put(&row, (int64_t)census->singles[i].n_bytes);
+        if (!binder_done(&row))
+            return false;
+    }
+    return true;
+}
+
 /* ---- a census ---------------------------------------------------------- */
 
 bool
@@ -277,7 +300,7 @@ details_put(struct details *details, const struct census *census, int64_t id)
            put_low_types(details, census, id) &&
            put_heaps(details, census, id) && put_modules(details, census, id) &&
            put_never_returned(details, &census->never_returned, id) &&
-           put_proofs(details, census, id);
+           put_singles(details, census, id) && put_proofs(details, census, id);
 }
 
 static bool
@@ -303,8 +326,8 @@ bool
 details_drop(struct details *details)
 {
     static const char *const tables[] = {
-        "class",     "arena", "type",    "low_type", "block27",
-        "free_list", "heap",  "mapping", "proof",    "site_use"};
+        "class",  "arena", "type",    "low_type", "block27", "free_list",
+        "single", "heap",  "mapping", "proof",    "site_use"};
     for (size_t i = 0; i < countof(tables); i++) {
         if (!run(details, sqlite3_mprintf("DELETE FROM %s WHERE census IN"
                                           " (SELECT id FROM temp.doomed)",

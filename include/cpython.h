@@ -110,6 +110,32 @@ static_assert(CPYTHON_BLOCK27_SLOTS_AT +
                   CPYTHON_BLOCK27_BYTES,
               "as 2.7 lays it out");
 
+/*
+ * Objects that are there once for all who use them. Ints of -5 to 256 are made
+ * when the interpreter begins: in 2.7 in its blocks of ints, in 3.9 and 3.10 in
+ * arenas, else in its image (Objects/intobject.c and longobject.c,
+ * pycore_global_objects.h). An interned string says so itself: two bits, 0 for
+ * no, 1 for as long as it is used, 2 and 3 for ever (ob_sstate of 2.7's
+ * PyStringObject, state.interned of PyASCIIObject).
+ */
+enum {
+    CPYTHON_LEAST_SMALL_INT = -5,
+    CPYTHON_MOST_SMALL_INT = 256,
+    CPYTHON_INT27_VALUE_AT = 16,
+    /* ob_size of 3.x, from 3.12 lv_tag: the count of digits, and the sign. */
+    CPYTHON_INT_TAG_AT = 16,
+    CPYTHON_INT_TAG_SHIFT = 3,
+    CPYTHON_INT_TAG_ZERO = 1,
+    CPYTHON_INT_TAG_NEGATIVE = 2,
+    CPYTHON_INT_DIGIT_AT = 24,
+    CPYTHON_STR_STATE_AT = 32,
+    CPYTHON_STR_INTERNED = 3,
+    CPYTHON_STR_IMMORTAL = 2,
+};
+
+#define CPYTHON_TYPE_HEAPTYPE ((uint64_t)1 << 9) /* made by a `class` */
+#define CPYTHON_TYPE_INT ((uint64_t)3 << 23)     /* of int: 2.7's and 3.x's */
+#define CPYTHON_TYPE_STR ((uint64_t)3 << 27)     /* of str: 2.7's and 3.x's */
 #define CPYTHON_TYPE_MANAGED_WEAKREF ((uint64_t)1 << 3) /* from 3.12 */
 #define CPYTHON_TYPE_MANAGED_DICT ((uint64_t)1 << 4)    /* from 3.11 */
 #define CPYTHON_TYPE_READY ((uint64_t)1 << 12)

@@ -131,6 +131,23 @@ enum recording_heap_kind {
         N_HEAP_KINDS,
 };
 
+/*
+ * Objects that are there once for all who use them: ints of -5 to 256 that the
+ * interpreter made in its heap (in 3.6 to 3.8 and from 3.11 on they are in its
+ * image: 0), interned strings, and those of them that it never lets go.
+ */
+#define RECORDING_SINGLES(X) \
+    X(small_int)             \
+    X(interned_str)          \
+    X(immortal_str)
+
+enum recording_single {
+#define X(name) SINGLE_##name,
+    RECORDING_SINGLES(X)
+#undef X
+        N_SINGLES,
+};
+
 /* Slots of the rings of ticks: 10 minutes, 6 hours, 8 days. */
 enum {
     RECORDING_TICK_US = 100000,
@@ -252,6 +269,14 @@ enum {
  * are those that are not given back, `count` how many dead objects. A block is
  * pinned if one object alone keeps it, and empty if none does: the next full
  * collection gives it back. Files of before have neither column.
+ *
+ * v_blocks27 has the blocks over time, with how many were given back since the
+ * census before, which 2.7 does at the end of a full collection alone. That is
+ * by how much they became fewer: at least so many, if others were made.
+ *
+ * A single is counted by what it says of itself, in arenas and, 2.7's ints, in
+ * blocks; what is larger than 512 bytes is not. A census that has not read all
+ * types has no row of what it would have to count for it.
  */
 #define RECORDING_NEVER_RETURNED_COLUMNS \
     "SELECT c.process, c.t_us, c.kind, c.label, x.census, x.name,"
@@ -266,6 +291,10 @@ enum {
     " census INTEGER NOT NULL, name TEXT NOT NULL,"                     \
     " count INTEGER, bytes INTEGER,"                                    \
     " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
+    "CREATE TABLE single ("                                             \
+    " census INTEGER NOT NULL, name TEXT NOT NULL,"                     \
+    " count INTEGER, bytes INTEGER,"                                    \
+    " PRIMARY KEY (census, name)) WITHOUT ROWID;"                       \
     "CREATE VIEW v_never_returned AS " RECORDING_NEVER_RETURNED_COLUMNS \
     " 'block' AS what, x.free_slots AS count, x.free_bytes AS bytes,"   \
     " x.blocks, x.reserved_bytes, x.live_bytes,"                        \
@@ -273,7 +302,15 @@ enum {
     " FROM block27 x JOIN census c ON c.id = x.census"                  \
     " UNION ALL " RECORDING_NEVER_RETURNED_COLUMNS                      \
     " 'free list', x.count, x.bytes, NULL, NULL, NULL, NULL, NULL"      \
-    " FROM free_list x JOIN census c ON c.id = x.census;"
+    " FROM free_list x JOIN census c ON c.id = x.census;"               \
+    "CREATE VIEW v_blocks27 AS SELECT c.process, c.t_us, c.kind,"       \
+    " c.label, x.census, x.name, x.blocks, x.live_bytes / 24 AS live,"  \
+    " x.free_slots, x.pinned_blocks, x.empty_blocks,"                   \
+    " max(0, lag(x.blocks) OVER (PARTITION BY c.process, c.image,"      \
+    " x.name ORDER BY c.t_us, c.id) - x.blocks) AS given_back_blocks"   \
+    " FROM block27 x JOIN census c ON c.id = x.census;"                 \
+    "CREATE VIEW v_singles AS SELECT c.process, c.t_us, c.kind,"        \
+    " c.label, x.* FROM single x JOIN census c ON c.id = x.census;"
 
 #define RECORDING_TABLES_OF_MALLOC                                  \
     "CREATE TABLE heap ("                                           \

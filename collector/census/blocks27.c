@@ -307,6 +307,19 @@ settle_kinds(const struct survey27 *survey, uint32_t *parents)
 
 /* ---- all of a target --------------------------------------------------- */
 
+static unsigned
+count_small(const uint64_t *words, uint64_t live)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < CPYTHON_BLOCK27_SLOTS; i++) {
+        const int64_t value =
+            (int64_t)slot_at(words, i)[CPYTHON_INT27_VALUE_AT / 8];
+        n += (live >> i & 1) != 0 && value >= CPYTHON_LEAST_SMALL_INT &&
+             value <= CPYTHON_MOST_SMALL_INT;
+    }
+    return n;
+}
+
 static void
 judge_all(const struct survey27 *survey, const struct blocks27_types *types,
           struct batch *batch, uint32_t *parents)
@@ -322,6 +335,7 @@ judge_all(const struct survey27 *survey, const struct blocks27_types *types,
                 continue;
             block->kind =
                 blocks27_judge(batch->words[i], types, &others, &block->live);
+            block->n_small = count_small(batch->words[i], block->live);
             if (block->kind != BLOCKS27_NONE)
                 join_links(&any, parents, batch->indices[i], batch->words[i],
                            block->live);
@@ -376,16 +390,24 @@ count(const struct blocks27_block *block, struct census_never_returned *never)
 
 /* Leaves the blocks alone in their array; returns how many there are. */
 static size_t
-keep_blocks(const struct survey27 *survey, struct census_never_returned *never)
+keep_blocks(const struct survey27 *survey, struct census *census)
 {
+    struct census_never_returned *never = &census->never_returned;
+    struct census_single *small = &census->singles[SINGLE_small_int];
     size_t kept = 0;
     for (size_t i = 0; i < survey->n; i++) {
         if (survey->blocks[i].kind == BLOCKS27_NONE)
             continue;
-        survey->blocks[kept] = survey->blocks[i];
-        count(&survey->blocks[kept++], never);
+        const struct blocks27_block *block = &survey->blocks[kept];
+        survey->blocks[kept++] = survey->blocks[i];
+        count(block, never);
+        if (block->kind != BLOCKS27_INT)
+            continue;
+        small->n_objects += block->n_small;
+        small->n_bytes += (uint64_t)block->n_small * CPYTHON_BLOCK27_SLOT_BYTES;
     }
     never->has_blocks27 = true;
+    small->is_known = true;
     return kept;
 }
 
@@ -411,7 +433,7 @@ blocks27_read(struct memory *memory, const struct memory_runs *runs,
             break;
     }
     settle_kinds(&survey, parents);
-    *n = keep_blocks(&survey, &census->never_returned);
+    *n = keep_blocks(&survey, census);
     free(batch);
     free(parents);
     return survey.blocks;

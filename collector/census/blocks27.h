@@ -42,6 +42,7 @@ struct blocks27_block {
     uint64_t addr;
     uint64_t live; /* bit i: slot i holds an object */
     enum blocks27_kind kind;
+    unsigned n_small; /* of the objects: if they are ints, those of -5 to 256 */
 };
 
 /* ---- one block --------------------------------------------------------- */

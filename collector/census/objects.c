@@ -22,6 +22,8 @@ struct objects {
     unsigned n_pres;
     uint32_t shift;
     bool has_flags_above_count;
+    bool has_ints; /* in arenas; those of 2.7 are in blocks of their own */
+    bool has_tags; /* an int's digits are counted in a tag */
     struct cpython_containers containers;
     uint64_t *tables;
     size_t n_tables;
@@ -42,6 +44,8 @@ objects_create(struct memory *memory, const struct census_request *request,
     objects->pres[2] = layout.gc_header_bytes + 16;
     objects->n_pres = layout.pre_header_flags == 0 ? 2 : 3;
     objects->has_flags_above_count = major == 3 && minor >= 14;
+    objects->has_ints = major == 3;
+    objects->has_tags = major == 3 && minor >= 12;
     objects->containers = cpython_containers(major);
     return objects;
 }
@@ -167,6 +171,60 @@ objects_classify(struct objects *objects, const struct objects_block *block)
         found = TYPE_FREE_LIST;
     }
     return found;
+}
+
+/* ---- singles ----------------------------------------------------------- */
+
+static uint32_t
+half_word_at(const char *bytes, size_t offset)
+{
+    uint32_t half;
+    memcpy(&half, bytes + offset, sizeof(half));
+    return half;
+}
+
+static bool
+is_small_int(const struct objects *objects, const char *object)
+{
+    const uint64_t tag = word_at(object, CPYTHON_INT_TAG_AT);
+    const uint32_t digit = half_word_at(object, CPYTHON_INT_DIGIT_AT);
+    const bool is_positive =
+        tag == (objects->has_tags ? (uint64_t)1 << CPYTHON_INT_TAG_SHIFT : 1);
+    const bool is_negative =
+        tag == (objects->has_tags ? (uint64_t)1 << CPYTHON_INT_TAG_SHIFT |
+                                        CPYTHON_INT_TAG_NEGATIVE
+                                  : UINT64_MAX);
+    const bool is_zero = tag == (objects->has_tags ? CPYTHON_INT_TAG_ZERO : 0);
+    return is_zero || (is_positive && digit <= CPYTHON_MOST_SMALL_INT) ||
+           (is_negative && digit <= -CPYTHON_LEAST_SMALL_INT);
+}
+
+enum recording_single
+objects_single(const struct objects *objects, unsigned number,
+               const struct objects_block *block)
+{
+    const struct type *type = typetable_type(objects->table, number);
+    const uint32_t pre = type->pre_bytes + objects->shift;
+    if (pre + CPYTHON_STR_STATE_AT + sizeof(uint32_t) <= block->n_here &&
+        type->builtin == BUILTIN_str) {
+        const uint32_t state =
+            half_word_at(block->bytes + pre, CPYTHON_STR_STATE_AT) &
+            CPYTHON_STR_INTERNED;
+        return state == 0                      ? N_SINGLES
+               : state >= CPYTHON_STR_IMMORTAL ? SINGLE_immortal_str
+                                               : SINGLE_interned_str;
+    }
+    if (pre + CPYTHON_INT_DIGIT_AT + sizeof(uint32_t) <= block->n_here &&
+        type->builtin == BUILTIN_int && objects->has_ints &&
+        is_small_int(objects, block->bytes + pre))
+        return SINGLE_small_int;
+    return N_SINGLES;
+}
+
+bool
+objects_has_ints(const struct objects *objects)
+{
+    return objects->has_ints;
 }
 
 /* ---- tables ------------------------------------------------------------ */

@@ -51,6 +51,18 @@ struct objects_block {
 unsigned objects_classify(struct objects *objects,
                           const struct objects_block *block);
 
+/*
+ * What a block's object of that type is, of those that are there once:
+ * SINGLE_small_int, SINGLE_interned_str, or SINGLE_immortal_str, which is
+ * interned as well. N_SINGLES: none of them.
+ */
+enum recording_single objects_single(const struct objects *objects,
+                                     unsigned number,
+                                     const struct objects_block *block);
+
+/* Whether ints lie in arenas: not those of 2.7. */
+bool objects_has_ints(const struct objects *objects);
+
 /* The addresses that were noted, ascending; none of them lies in an arena. */
 const uint64_t *objects_tables(struct objects *objects, size_t *n);
 

@@ -117,6 +117,13 @@ struct census_free_list {
     uint64_t n_bytes; /* of their blocks */
 };
 
+/* Objects that are there once (RECORDING_SINGLES). */
+struct census_single {
+    bool is_known;
+    uint64_t n_objects;
+    uint64_t n_bytes;
+};
+
 /* What the interpreter keeps for reuse, and does not give back. */
 struct census_never_returned {
     bool has_blocks27; /* by design there are none in 3.x */
@@ -171,6 +178,7 @@ struct census {
     struct census_type *types;                      /* most bytes first */
     size_t n_types;
     struct census_never_returned never_returned;
+    struct census_single singles[N_SINGLES];
     uint64_t started_us; /* CLOCK_MONOTONIC */
     uint64_t took_us;
     uint64_t cpu_us;

@@ -44,6 +44,24 @@ count_block(struct types *types, unsigned number, uint32_t size)
     type->arena_objects++;
 }
 
+static void
+count_single(struct types *types, unsigned number,
+             const struct objects_block *block)
+{
+    struct census_single *singles = types->census->singles;
+    const enum recording_single which =
+        number < TYPE_FIRST ? N_SINGLES
+                            : objects_single(types->objects, number, block);
+    if (which == N_SINGLES)
+        return;
+    singles[which].n_objects++;
+    singles[which].n_bytes += block->n_bytes;
+    if (which != SINGLE_immortal_str)
+        return;
+    singles[SINGLE_interned_str].n_objects++;
+    singles[SINGLE_interned_str].n_bytes += block->n_bytes;
+}
+
 /* Whether the block is a resident; *next is where those behind it start. */
 static bool
 is_resident(const struct census_never_returned *never, uint64_t addr,
@@ -80,10 +98,11 @@ read_pool(struct types *types, uint64_t addr, uint32_t pool_bytes,
             continue;
         const bool is_kept = is_resident(
             never, addr + (uint64_t)(block.bytes - content), &resident);
-        count_block(types,
-                    is_kept ? (unsigned)TYPE_FREE_LIST
-                            : objects_classify(types->objects, &block),
-                    pool.size);
+        const unsigned number = is_kept
+                                    ? (unsigned)TYPE_FREE_LIST
+                                    : objects_classify(types->objects, &block);
+        count_block(types, number, pool.size);
+        count_single(types, number, &block);
     }
 }
 
@@ -385,6 +404,10 @@ note_how_far(const struct types *types)
     census->types_part = census->has_types  ? 1
                          : n < SAMPLE_LEAST ? 0
                                             : (double)n / (double)n_all;
+    for (unsigned i = 0; i < N_SINGLES; i++) {
+        if (i != SINGLE_small_int || objects_has_ints(types->objects))
+            census->singles[i].is_known = census->has_types;
+    }
 }
 
 /* Hands the table's counts to the census; types of one name are one row. */

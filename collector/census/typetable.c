@@ -241,6 +241,18 @@ container_of(const struct type *type)
                                                 : CONTAINER_none;
 }
 
+static enum type_builtin
+builtin_of(const struct type *type)
+{
+    if ((type->flags & CPYTHON_TYPE_HEAPTYPE) != 0)
+        return BUILTIN_none;
+    if ((type->flags & CPYTHON_TYPE_INT) != 0 && strcmp(type->name, "int") == 0)
+        return BUILTIN_int;
+    if ((type->flags & CPYTHON_TYPE_STR) != 0 && strcmp(type->name, "str") == 0)
+        return BUILTIN_str;
+    return BUILTIN_none;
+}
+
 static unsigned look_up(struct typetable *table, uint64_t addr, unsigned depth);
 
 /* Reads and judges; whether the type was made ready is the caller's. */
@@ -262,6 +274,7 @@ read_type(struct typetable *table, uint64_t addr, unsigned depth,
     if (!read_name(table, word_at(bytes, CPYTHON_TYPE_NAME_AT), type->name))
         return false;
     type->container = container_of(type);
+    type->builtin = builtin_of(type);
     if (metatype == addr)
         return strcmp(type->name, "type") == 0 &&
                (flags & CPYTHON_TYPE_SUBCLASS) != 0;

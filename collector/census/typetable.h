@@ -30,10 +30,14 @@ enum type_container {
     CONTAINER_unicode, /* of 2.7; in 3.x the text lies in the str */
 };
 
+/* The interpreter's own, not what somebody calls the same. */
+enum type_builtin { BUILTIN_none, BUILTIN_int, BUILTIN_str };
+
 struct type {
     char name[TYPETABLE_NAME_BYTES];
     uint64_t flags;
     enum type_container container;
+    enum type_builtin builtin;
     uint32_t least_bytes; /* of an object */
     uint32_t item_bytes;
     uint32_t pre_bytes; /* what precedes its objects in their blocks */

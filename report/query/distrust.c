@@ -76,11 +76,12 @@ query_counts_row(struct query *query, const sqlite3_stmt *statement)
 }
 
 /* What we read; a recording may have tables and views of its user's. */
-#define OURS                                                            \
-    "('meta', 'process', 'census', 'class', 'arena', 'type',"           \
-    " 'low_type', 'block27', 'free_list', 'heap', 'mapping', 'module'," \
-    " 'frame', 'frame_name', 'site', 'site_frame', 'site_use',"         \
-    " 'proof', 'clock', 'tick0', 'tick1', 'tick2', 'gc',"               \
+#define OURS                                                             \
+    "('meta', 'process', 'census', 'class', 'arena', 'type',"            \
+    " 'low_type', 'block27', 'free_list', 'single', 'heap', 'mapping', " \
+    "'module',"                                                          \
+    " 'frame', 'frame_name', 'site', 'site_frame', 'site_use',"          \
+    " 'proof', 'clock', 'tick0', 'tick1', 'tick2', 'gc',"                \
     " 'collection', 'event', 'finding')"
 
 /* Whether each of them is a table, and all of it is in the file. */

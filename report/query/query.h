@@ -291,6 +291,18 @@ struct query_never_returned query_never_returned(struct query *query,
                                                  int64_t census);
 void query_free_never_returned(struct query_never_returned *never);
 
+struct query_single {
+    int64_t count; /* unknown: the census did not read enough to count them */
+    int64_t bytes;
+};
+
+/* Those of a census, by enum recording_single. */
+struct query_singles {
+    struct query_single all[N_SINGLES];
+};
+
+struct query_singles query_singles(struct query *query, int64_t census);
+
 /* A function that a frame stands in; what is not known is NULL or unknown. */
 struct query_frame {
     char *function; /* owned, like file and module */
@@ -361,6 +373,19 @@ struct query_tick *query_ticks(struct query *query, int64_t process, size_t *n);
 
 /* The latest one; all unknown: there is none. */
 struct query_tick query_last_tick(struct query *query, int64_t process);
+
+/* 2.7's blocks of ints or floats at one census. */
+struct query_kept {
+    int64_t t_us;
+    struct query_blocks27 blocks;
+    /* Since the census before, by how much they became fewer; unknown: there
+     * was none. Full collections alone give blocks back. */
+    int64_t given_back;
+};
+
+/* All of a process, by name, oldest first. */
+struct query_kept *query_kept(struct query *query, int64_t process, size_t *n);
+void query_free_kept(struct query_kept *kept, size_t n);
 
 struct query_collection {
     int64_t t_us;

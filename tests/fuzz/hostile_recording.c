@@ -44,7 +44,7 @@ static const char *const tables[] = {
     "mapping",    "module",   "frame",   "frame_name", "site",
     "site_frame", "site_use", "proof",   "clock",      "tick0",
     "tick1",      "tick2",    "gc",      "collection", "event",
-    "finding",
+    "finding",    "single",
 };
 
 static struct {

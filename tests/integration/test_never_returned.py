@@ -96,25 +96,29 @@ def parse_stats(text):
     return counts
 
 
+def gdb(pid, script):
+    """What a script of this folder prints in gdb, line by line."""
+    if not shutil.which("gdb"):
+        raise AssertionError("gdb is not installed")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), script)
+    result = run("gdb", "-p", str(pid), "-batch", "-nx", "-x", path)
+    return [line.split() for line in result.stdout.decode().splitlines()], \
+        (result.stdout + result.stderr).decode()[-600:]
+
+
 def by_gdb(pid):
     """({name: count}, {kind: (blocks, live, free, pinned, empty)}) by the
     symbols."""
-    if not shutil.which("gdb"):
-        raise AssertionError("gdb is not installed")
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                          "lists_by_gdb.py")
-    result = run("gdb", "-p", str(pid), "-batch", "-nx", "-x", script)
     counts = {}
     blocks = {}
-    for line in result.stdout.decode().splitlines():
-        words = line.split()
+    lines, said = gdb(pid, "lists_by_gdb.py")
+    for words in lines:
         if words[:1] == ["LIST"]:
             counts[words[1]] = int(words[2])
         elif words[:1] == ["BLOCKS"]:
             blocks[words[1]] = tuple(map(int, words[2:]))
     if not counts:
-        raise AssertionError("gdb found no lists: %s" %
-                             (result.stdout + result.stderr).decode()[-600:])
+        raise AssertionError("gdb found no lists: %s" % said)
     return counts, blocks
 
 
@@ -344,6 +348,138 @@ def compare_dropped(interpreter):
 def test_dropped_ints():
     """Of a million ints 90 % are dropped: what is never returned is told"""
     return on_every_interpreter(compare_dropped)
+
+
+# ---- 2.7's blocks over time ------------------------------------------------
+
+# Fills blocks, and empties most of them; a full collection gives those back.
+COLLECT = """
+import gc, os
+gc.disable()
+def tell(text):
+    os.write(1, text + '\\n')
+    os.read(0, 1)
+kept = []
+for n in 40000, 80000:
+    ints = range(1000000, 1000000 + n)
+    tell('full')
+    kept.append(ints[::n // 100])
+    del ints
+    tell('dropped')
+    gc.collect()
+    tell('collected')
+"""
+
+
+def compare_over_time(interpreter):
+    """Each census is as gdb counts, and what was given back between."""
+    truth = []
+    with Live(interpreter.path, "-c", COLLECT) as live:
+        for moment in range(6):
+            live.line()
+            pid = int(live.stats("end")["pid"])
+            wait_until_quiet(pid)
+            live.mark("moment %d" % moment)
+            truth.append(by_gdb(pid)[1]["int"])
+            live.say("")
+        live.end()
+    ours = rows(live.recording, "SELECT blocks, live, free_slots,"
+                " pinned_blocks, empty_blocks FROM v_blocks27"
+                " WHERE kind = 'mark' AND name = 'int' ORDER BY t_us")
+    same("blocks over time", ours, truth)
+    given = [max(0, before[0] - after[0])
+             for before, after in zip(truth, truth[1:])]
+    same("collections that gave back", [n > 800 for n in given],
+         [False, True, False, False, True])
+    by_view, = rows(live.recording, "SELECT sum(given_back_blocks)"
+                    " FROM v_blocks27 WHERE name = 'int'"
+                    " AND t_us <= (SELECT max(t_us) FROM census"
+                    " WHERE kind = 'mark')")
+    same("given back, by the view", by_view, (sum(given),))
+    over_time = chain.stats(live.recording)["processes"][0][
+        "never_returned"]["over_time"]
+    if not {row[0] for row in truth} <= {row["blocks"] for row in over_time
+                                         if row["name"] == "int"}:
+        raise AssertionError("stats lack a moment: %s" % over_time)
+    return "blocks of ints %s, difference 0 at each" % ", ".join(
+        str(row[0]) for row in truth)
+
+
+def test_blocks_over_time():
+    """Blocks of ints at each moment, and what full collections gave back"""
+    return on_every_interpreter(
+        compare_over_time, lambda one: None if not one.is_at_least(3)
+        else "3.x has none")
+
+
+# ---- what there is once ----------------------------------------------------
+
+INTERN = """
+import gc, os, sys
+intern = getattr(sys, 'intern', None) or __builtins__.intern
+N = %d
+texts = [None] * N
+def tell():
+    os.write(1, ('%%d\\n' %% os.getpid()).encode())
+    os.read(0, 1)
+def make():
+    for i in range(N):
+        texts[i] = intern('string number %%d ' %% i + 'x' * (i %% 300))
+def drop():
+    for i in range(N):
+        texts[i] = None
+make()
+drop()
+gc.collect()
+tell()
+make()
+tell()
+drop()
+tell()
+"""
+N_INTERNED = 5000
+
+
+def singles_at(live, moment):
+    pid = int(live.line())
+    wait_until_quiet(pid)
+    live.mark(moment)
+    never = live.stats(moment)["never_returned"]
+    return pid, never["small_ints"]["count"], never["interned_strings"]
+
+
+def compare_singles(interpreter):
+    with Live(interpreter.path, "-c", INTERN % N_INTERNED) as live:
+        _, n_small, before = singles_at(live, "before")
+        live.say("")
+        pid, _, strings = singles_at(live, "interned")
+        ours = (n_small, strings["count"], strings["immortal_count"])
+        truth = ours
+        if interpreter.is_pyenv:
+            lines, said = gdb(pid, "singles_by_gdb.py")
+            found = {words[0]: tuple(map(int, words[1:])) for words in lines
+                     if words[:1] in (["SMALL"], ["INTERNED"])}
+            same("what gdb found: " + said, sorted(found),
+                 ["INTERNED", "SMALL"])
+            truth = found["SMALL"] + found["INTERNED"]
+        live.say("")
+        _, _, after = singles_at(live, "dropped")
+        live.end()
+    same("small ints, interned, immortal", ours, truth)
+    # 3.12 never lets go of a string that was interned.
+    stays = interpreter.version[:2] == (3, 12)
+    same("growth", strings["count"] - before["count"],
+         0 if stays else N_INTERNED)
+    same("what is left", after["count"], before["count"])
+    if (strings["immortal_count"] >= N_INTERNED) != stays:
+        raise AssertionError("for ever: %s" % strings)
+    return "%d small ints, %d interned strings (%d of them for ever)%s" % (
+        truth + (", as gdb counts" if interpreter.is_pyenv else "",))
+
+
+def test_singles():
+    """Small ints and interned strings are as many as the interpreter has"""
+    return on_every_interpreter(compare_singles)
 
 
 if __name__ == "__main__":

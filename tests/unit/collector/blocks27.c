@@ -217,6 +217,7 @@ lay_blocks(unsigned first, unsigned n, unsigned n_live, enum blocks27_kind kind)
 }
 
 static struct census_never_returned never;
+static struct census_single small;
 
 /* Reads n chunks of a target with this layout; the caller frees the blocks. */
 static struct blocks27_block *
@@ -240,6 +241,8 @@ read_blocks(void (*lay_out)(void *), size_t *n)
     struct blocks27_block *blocks =
         blocks27_read(memory, &runs, &found, chunks, n, &census);
     never = census.never_returned;
+    small = census.singles[SINGLE_small_int];
+    check_true(small.is_known);
     check_true(never.has_blocks27);
     typetable_destroy(table);
     memory_runs_finish(&runs);
@@ -307,6 +310,33 @@ Test(blocks27, a_block_without_an_object_has_the_kind_of_its_neighbours)
     check_eq(never.ints.n_empty, 9);
     check_sum(&never.floats, 3, 3 * SLOTS);
     check_eq(never.floats.n_pinned + never.floats.n_empty, 0);
+}
+
+/* Of what lives, and of no float. */
+static void
+lay_small(void *context)
+{
+    static const int64_t values[] = {-6, -5, 256, 257, 0};
+    lay_both(context);
+    for (unsigned i = 0; i < 5; i++) {
+        interpreter_put(slot(3, i), CPYTHON_INT27_VALUE_AT,
+                        (uint64_t)values[i]);
+        interpreter_put(slot(11, i), CPYTHON_INT27_VALUE_AT, 7);
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        for (unsigned k = 0; k < 5; k++) {
+            if (i != 3)
+                interpreter_put(slot(i, k), CPYTHON_INT27_VALUE_AT, 1000);
+        }
+    }
+}
+
+Test(blocks27, small_ints_are_those_from_minus_5_to_256)
+{
+    size_t n = 15;
+    free(read_blocks(lay_small, &n));
+    check_eq(small.n_objects, 3);
+    check_eq(small.n_bytes, 3 * SLOT);
 }
 
 static void

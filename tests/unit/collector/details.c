@@ -294,6 +294,8 @@ Test(details, what_is_never_returned_has_rows_of_its_own)
     never->free_lists[0] = (struct census_free_list){"tuple", 7, 8};
     never->free_lists[1] = (struct census_free_list){"dict", 0, 0};
     never->n_free_lists = 2;
+    census->singles[SINGLE_interned_str] = (struct census_single){true, 0, 0};
+    census->singles[SINGLE_small_int] = (struct census_single){true, 262, 6288};
     check_true(details_put(details, census, 1));
     census_destroy(census);
     check_row("SELECT * FROM block27 WHERE name = 'int'",
@@ -301,4 +303,9 @@ Test(details, what_is_never_returned_has_rows_of_its_own)
     check_eq(number("SELECT count(*) FROM block27"), 2);
     check_row("SELECT * FROM free_list WHERE name = 'tuple'", "1|tuple|7|8");
     check_row("SELECT * FROM free_list WHERE name = 'dict'", "1|dict|0|0");
+    check_row("SELECT * FROM single WHERE name = 'small_int'",
+              "1|small_int|262|6288");
+    check_row("SELECT * FROM single WHERE name = 'interned_str'",
+              "1|interned_str|0|0");
+    check_eq(number("SELECT count(*) FROM single"), 2);
 }

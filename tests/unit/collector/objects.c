@@ -33,9 +33,28 @@ static const struct {
     {"tuple",     CPYTHON_TYPE_HAVE_GC,                                    24 },
     {"app.Dict",
      CPYTHON_TYPE_DICT | CPYTHON_TYPE_HAVE_GC | CPYTHON_TYPE_MANAGED_DICT, 48 },
+    {"int",       (uint64_t)1 << 24,                                       24 },
+    {"str",       CPYTHON_TYPE_UNICODE,                                    40 },
+    {"int",       (uint64_t)1 << 24 | CPYTHON_TYPE_HEAPTYPE,               24 },
+    {"str",       CPYTHON_TYPE_UNICODE | CPYTHON_TYPE_HEAPTYPE,            40 },
+    {"str",       (uint64_t)1 << 27,                                       37 },
 };
 
-enum { TYPE, LIST, DICT, SET, FROZENSET, BYTEARRAY, TUPLE, SUBDICT };
+enum {
+    TYPE,
+    LIST,
+    DICT,
+    SET,
+    FROZENSET,
+    BYTEARRAY,
+    TUPLE,
+    SUBDICT,
+    INT,
+    STR,
+    SOMEBODYS_INT,
+    SOMEBODYS_STR,
+    STR27
+};
 
 static struct memory memory;
 static struct memory_runs runs;
@@ -239,6 +258,82 @@ Test(objects, what_is_no_object_is_raw)
     const struct objects_block small = {"", 0, 0};
     check_eq(objects_classify(objects, &small), TYPE_RAW);
     check_tables(NULL, 0);
+    end();
+}
+
+/* ---- singles ----------------------------------------------------------- */
+
+/* What an object of a kind is whose words from the third on are these. */
+static enum recording_single
+single_of(unsigned kind, uint64_t tag, uint64_t digit, uint64_t state)
+{
+    const uint64_t words[] = {1, type_at(kind), tag, digit, state, 0, 0, 0};
+    const struct objects_block block = {(const char *)words, sizeof(words),
+                                        sizeof(words)};
+    const unsigned number = objects_classify(objects, &block);
+    check_text(name_of(number), kinds[kind].name);
+    return objects_single(objects, number, &block);
+}
+
+Test(objects, a_string_says_whether_it_is_interned)
+{
+    begin(3, 13);
+    check_eq(single_of(STR, 0, 0, 0x64), N_SINGLES);
+    check_eq(single_of(STR, 0, 0, 0x65), SINGLE_interned_str);
+    check_eq(single_of(STR, 0, 0, 0x66), SINGLE_immortal_str);
+    check_eq(single_of(STR, 0, 0, 0x67), SINGLE_immortal_str);
+    check_eq(single_of(SOMEBODYS_STR, 0, 0, 0x65), N_SINGLES);
+    end();
+    begin(2, 7);
+    check_eq(single_of(STR27, 5, 0, 0x7400000001), SINGLE_interned_str);
+    check_eq(single_of(STR27, 5, 0, 0x7400000000), N_SINGLES);
+    end();
+}
+
+Test(objects, small_ints_are_those_from_minus_5_to_256)
+{
+    begin(3, 11);
+    check_eq(single_of(INT, 0, 7, 0), SINGLE_small_int); /* zero */
+    check_eq(single_of(INT, 1, 256, 0), SINGLE_small_int);
+    check_eq(single_of(INT, 1, 257, 0), N_SINGLES);
+    check_eq(single_of(INT, (uint64_t)-1, 5, 0), SINGLE_small_int);
+    check_eq(single_of(INT, (uint64_t)-1, 6, 0), N_SINGLES);
+    check_eq(single_of(INT, 2, 1, 0), N_SINGLES); /* two digits */
+    check_eq(single_of(SOMEBODYS_INT, 1, 7, 0), N_SINGLES);
+    end();
+    begin(3, 12);
+    check_eq(single_of(INT, 1, 7, 0), SINGLE_small_int); /* zero */
+    check_eq(single_of(INT, 8, 256, 0), SINGLE_small_int);
+    check_eq(single_of(INT, 8, 257, 0), N_SINGLES);
+    check_eq(single_of(INT, 10, 5, 0), SINGLE_small_int);
+    check_eq(single_of(INT, 10, 6, 0), N_SINGLES);
+    check_eq(single_of(INT, 16, 1, 0), N_SINGLES);
+    end();
+    begin(2, 7); /* long ints alone are in arenas there */
+    check_eq(single_of(INT, 1, 7, 0), N_SINGLES);
+    check_false(objects_has_ints(objects));
+    end();
+}
+
+Test(objects, of_a_single_cut_short_no_more_is_read)
+{
+    const uint64_t words[] = {1, 0, 1, 7, 1, 0, 0, 0};
+    uint64_t bytes[countof(words)];
+    memcpy(bytes, words, sizeof(words));
+    begin(3, 11);
+    for (unsigned kind = INT; kind <= STR; kind++) {
+        const size_t least = kind == INT ? 28 : 36;
+        bytes[1] = type_at(kind);
+        for (size_t n = 16; n < sizeof(bytes); n++) {
+            char *exact = xcalloc(n, 1);
+            memcpy(exact, bytes, n);
+            const struct objects_block block = {exact, n, sizeof(bytes)};
+            const unsigned number = objects_classify(objects, &block);
+            check_eq(objects_single(objects, number, &block) != N_SINGLES,
+                     n >= least);
+            free(exact);
+        }
+    }
     end();
 }
 

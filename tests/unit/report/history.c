@@ -83,7 +83,7 @@ Test(history, blocks_tell_who_keeps_them)
 Test(history, blocks_of_a_recording_of_before_do_not)
 {
     put_censuses(1);
-    change("DROP VIEW v_never_returned;"
+    change("DROP VIEW v_never_returned; DROP VIEW v_blocks27;"
            "ALTER TABLE block27 DROP COLUMN pinned_blocks;"
            "ALTER TABLE block27 DROP COLUMN empty_blocks;"
            "PRAGMA user_version = 2;" BLOCKS ")");
@@ -92,4 +92,84 @@ Test(history, blocks_of_a_recording_of_before_do_not)
     check_eq(blocks.free_bytes, 8376);
     check_eq(blocks.pinned_blocks, QUERY_UNKNOWN);
     check_eq(blocks.empty_blocks, QUERY_UNKNOWN);
+}
+
+/* ---- what there is once ------------------------------------------------ */
+
+static struct query_singles
+singles_of(void)
+{
+    struct query *query = query_open(recorded.path);
+    const struct query_singles singles = query_singles(query, 1);
+    cr_assert(query_complaint(query) == NULL, "%s", query_complaint(query));
+    query_close(query);
+    return singles;
+}
+
+Test(history, singles_that_were_not_counted_are_not_known)
+{
+    put_censuses(1);
+    change("INSERT INTO single VALUES (1, 'small_int', 262, 6288),"
+           " (1, 'of another time', 1, 1), (2, 'interned_str', 5, 5)");
+    const struct query_singles singles = singles_of();
+    check_eq(singles.all[SINGLE_small_int].count, 262);
+    check_eq(singles.all[SINGLE_small_int].bytes, 6288);
+    check_eq(singles.all[SINGLE_interned_str].count, QUERY_UNKNOWN);
+    check_eq(singles.all[SINGLE_immortal_str].bytes, QUERY_UNKNOWN);
+}
+
+Test(history, a_recording_from_before_singles_has_none)
+{
+    put_censuses(1);
+    change("DROP VIEW v_singles; DROP TABLE single");
+    check_eq(singles_of().all[SINGLE_small_int].count, QUERY_UNKNOWN);
+}
+
+/* ---- blocks over time -------------------------------------------------- */
+
+Test(history, what_became_fewer_was_given_back)
+{
+    static const int64_t wanted[] = {QUERY_UNKNOWN, 20, 0, QUERY_UNKNOWN,
+                                     QUERY_UNKNOWN, 7};
+    put_censuses(4);
+    change("INSERT INTO block27 (census, name, blocks) VALUES"
+           " (1, 'int', 100), (2, 'int', 80), (3, 'int', 300), (4, 'int', 9),"
+           " (1, 'float', 50), (4, 'float', 43);"
+           "UPDATE census SET image = 1 WHERE id = 4;" /* it executed */
+           "UPDATE block27 SET name = 'late' WHERE census = 1 AND"
+           " name = 'float';"
+           "INSERT INTO block27 (census, name, blocks) VALUES"
+           " (2, 'late', 43)");
+    struct query *query = query_open(recorded.path);
+    size_t n;
+    struct query_kept *kept = query_kept(query, 1, &n);
+    cr_assert(query_complaint(query) == NULL, "%s", query_complaint(query));
+    /* float; int, int, int, int; late, late. */
+    check_eq(n, 7);
+    check_eq(kept[0].given_back, QUERY_UNKNOWN);
+    for (size_t i = 0; i < 4; i++) {
+        check_text(kept[1 + i].blocks.name, "int");
+        check_eq(kept[1 + i].given_back, wanted[i]);
+    }
+    check_eq(kept[5].given_back, wanted[4]);
+    check_eq(kept[6].given_back, wanted[5]);
+    query_free_kept(kept, n);
+    query_close(query);
+    sqlite3 *file;
+    sqlite3_stmt *row;
+    check_eq(sqlite3_open(recorded.path, &file), SQLITE_OK);
+    check_eq(sqlite3_prepare_v2(file,
+                                "SELECT given_back_blocks FROM v_blocks27"
+                                " WHERE name = 'int' ORDER BY t_us",
+                                -1, &row, NULL),
+             SQLITE_OK);
+    for (size_t i = 0; i < 4; i++) {
+        check_eq(sqlite3_step(row), SQLITE_ROW);
+        check_eq(sqlite3_column_type(row, 0) == SQLITE_NULL,
+                 wanted[i] == QUERY_UNKNOWN);
+        check_eq(sqlite3_column_int64(row, 0),
+                 wanted[i] == QUERY_UNKNOWN ? 0 : wanted[i]);
+    }
+    sqlite3_finalize(row);
+    sqlite3_close(file);
 }
