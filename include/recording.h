@@ -194,6 +194,14 @@ enum {
     " oom_kills INTEGER,"      /* in its cgroup, when it was last there */ \
     " shares_cgroup INTEGER);" /* 1: the collector is in its cgroup */
 
+/*
+ * Types of a census, in bounded space: of more than so many those that take and
+ * hold least are one row. Where it is there a name that is missing is of a type
+ * that may be in it; where it is not, and has_types is 1, there was none.
+ */
+enum { RECORDING_MOST_TYPES = 1024 };
+#define RECORDING_TYPE_OTHER "(other)"
+
 #define RECORDING_LEDGER_COLUMNS RECORDING_CAUSES(RECORDING_LEDGER_COLUMN)
 
 #define RECORDING_CGROUP_COLUMNS                                             \

@@ -24,6 +24,7 @@ struct entries {
     struct entry *entries;
     size_t n;
     size_t capacity;
+    bool has_rest[2]; /* a side: what it does not name may be in a sum */
 };
 
 static void
@@ -50,10 +51,15 @@ difference_change(const int64_t figures[2])
     return (int64_t)((uint64_t)figures[1] - (uint64_t)figures[0]);
 }
 
+/* A change that is not known may be as much as there is. */
 static double
 weight(const struct difference_row *row)
 {
-    return fabs((double)difference_change(row->bytes));
+    const int64_t change = difference_change(row->bytes);
+    return fabs((double)(change != QUERY_UNKNOWN
+                             ? change
+                             : query_known(row->bytes[0]) +
+                                   query_known(row->bytes[1])));
 }
 
 static int
@@ -83,6 +89,17 @@ fold(struct difference_row *row, const struct entry *entry)
         hypot(row->bytes_error, (double)query_known(entry->bytes_error));
 }
 
+/* Of what a side does not name it has none, or nobody knows. */
+static void
+doubt(struct difference_row *row, const struct entries *entries,
+      const bool is_named[2])
+{
+    for (unsigned side = 0; side < 2; side++) {
+        if (!is_named[side] && entries->has_rest[side])
+            row->count[side] = row->bytes[side] = QUERY_UNKNOWN;
+    }
+}
+
 /* Takes the entries. */
 static void
 join(struct difference_table *table, struct entries *entries)
@@ -93,12 +110,16 @@ join(struct difference_table *table, struct entries *entries)
               compare_names);
     for (size_t i = 0; i < entries->n;) {
         struct difference_row row = {.name = entries->entries[i].name};
+        bool is_named[2] = {false, false};
+        is_named[entries->entries[i].side] = true;
         fold(&row, &entries->entries[i++]);
         while (i < entries->n &&
                strcmp(entries->entries[i].name, row.name) == 0) {
+            is_named[entries->entries[i].side] = true;
             fold(&row, &entries->entries[i]);
             free(entries->entries[i++].name);
         }
+        doubt(&row, entries, is_named);
         if (!has_changed(&row)) {
             free(row.name);
             continue;
@@ -153,7 +174,9 @@ read_types(const struct difference_side *side, unsigned which,
     size_t n = 0;
     struct query_type *types =
         typed.id == 0 ? NULL : query_types(side->query, typed.id, &n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(types[i].name, RECORDING_TYPE_OTHER) == 0)
+            entries->has_rest[which] = true;
         add(entries, (struct entry){
                          .name = xstrdup(types[i].name),
                          .side = which,
@@ -162,6 +185,7 @@ read_types(const struct difference_side *side, unsigned which,
                          .count_error = types[i].count_error,
                          .bytes_error = types[i].bytes_error,
                      });
+    }
     query_free_types(types, n);
     *t_us = typed.t_us;
     return typed.id != 0;

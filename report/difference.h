@@ -3,7 +3,9 @@
  *
  * Two censuses of one recording, or of two. What both sides have is joined by
  * what it is called: a type's name, a site's frames. What one side lacks it has
- * none of, unless the side as a whole is not known; then nothing is said.
+ * none of, unless the side as a whole is not known; then nothing is said. A
+ * side that adds up its least types to one row may have some of those that it
+ * does not name: that is not known.
  */
 #ifndef REPORT_DIFFERENCE_H
 #define REPORT_DIFFERENCE_H

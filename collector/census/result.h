@@ -42,7 +42,7 @@ struct census_class {
  * one standard error. What is said of low and pinned arenas is always exact.
  */
 struct census_type {
-    char *name; /* owned; "(raw)" and "(free list)" are no types */
+    char *name; /* owned; what is in parentheses is no type */
     uint64_t n_objects;
     uint64_t n_bytes; /* of their blocks */
     uint64_t objects_error;

@@ -7,6 +7,7 @@
 #include "collector/census/pages.h"
 #include "collector/census/pool.h"
 #include "collector/census/sample.h"
+#include "collector/census/typerows.h"
 #include "collector/census/typetable.h"
 #include "include/attrs.h"
 #include "include/clock.h"
@@ -261,43 +262,6 @@ find_shift(struct types *types, const struct census_arena *arena)
     return 0;
 }
 
-static int
-compare_types(const void *left, const void *right)
-{
-    const struct census_type *a = left;
-    const struct census_type *b = right;
-    if (a->n_bytes != b->n_bytes)
-        return a->n_bytes < b->n_bytes ? 1 : -1;
-    return strcmp(a->name, b->name);
-}
-
-static int
-compare_names(const void *left, const void *right)
-{
-    const struct census_type *a = left;
-    const struct census_type *b = right;
-    return strcmp(a->name, b->name);
-}
-
-static void
-add_type(struct census_type *sum, const struct census_type *more)
-{
-    sum->n_objects += more->n_objects;
-    sum->n_bytes += more->n_bytes;
-    sum->objects_error += more->objects_error;
-    sum->bytes_error += more->bytes_error;
-    sum->held_exclusive += more->held_exclusive;
-    sum->held_split += more->held_split;
-    sum->exclusive_bytes += more->exclusive_bytes;
-    sum->pinned_exclusive += more->pinned_exclusive;
-    sum->pinned_split += more->pinned_split;
-    sum->pinned_bytes += more->pinned_bytes;
-    sum->n_pinned += more->n_pinned;
-    sum->low_held += more->low_held;
-    sum->low_bytes += more->low_bytes;
-    sum->n_low += more->n_low;
-}
-
 /* ---- which arenas ------------------------------------------------------ */
 
 /*
@@ -410,7 +374,7 @@ note_how_far(const struct types *types)
     }
 }
 
-/* Hands the table's counts to the census; types of one name are one row. */
+/* Hands the table's counts to the census. */
 static void
 hand_over(struct types *types)
 {
@@ -440,19 +404,8 @@ hand_over(struct types *types)
         if (!census->has_types && census->types_part != 0)
             extrapolate(types, &rows[n_rows - 1], type);
     }
-    qsort(rows, n_rows, sizeof(*rows), compare_names);
-    size_t kept = 0;
-    for (size_t i = 0; i < n_rows; i++) {
-        if (kept != 0 && strcmp(rows[kept - 1].name, rows[i].name) == 0) {
-            add_type(&rows[kept - 1], &rows[i]);
-            free(rows[i].name);
-        } else {
-            rows[kept++] = rows[i];
-        }
-    }
-    qsort(rows, kept, sizeof(*rows), compare_types);
     census->types = rows;
-    census->n_types = kept;
+    census->n_types = typerows_settle(rows, n_rows);
 }
 
 void

@@ -42,6 +42,14 @@ void stats_kept_text(struct text *text, struct query *query,
                      const struct query_process *process,
                      const struct query_census *census);
 
+/*
+ * The objects of one type at each census, of each process that has had one:
+ * {"schema":"residue.population/1", ...}, and as a table.
+ */
+void stats_population(struct json *json, struct query *query, const char *type);
+void stats_population_text(struct text *text, struct query *query,
+                           const char *type);
+
 /* Where the living blocks of a process were born: the key `sites`, a table. */
 void stats_sites(struct json *json, struct query *query, int64_t process,
                  const struct query_census *census);

@@ -2,9 +2,11 @@
  * What an interpreter keeps. Older recordings lack columns of these tables:
  * what they would say is unknown then.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "include/cpython.h"
 #include "include/xalloc.h"
 #include "report/query/statement.h"
 
@@ -163,4 +165,78 @@ query_free_kept(struct query_kept *kept, size_t n)
     for (size_t i = 0; i < n; i++)
         free(kept[i].blocks.name);
     free(kept);
+}
+
+/* ---- populations ------------------------------------------------------- */
+
+/*
+ * A census that has all its types tells of each; one that has a sample, or has
+ * added up its least types, only of those that it names.
+ */
+#define POPULATION                                                            \
+    "SELECT c.t_us, c.took_us, c.kind, x.count, x.bytes, x.count_error,"      \
+    " x.bytes_error, x.census IS NULL AND c.has_types = 1"                    \
+    " AND NOT EXISTS (SELECT 1 FROM type o WHERE o.census = c.id"             \
+    " AND o.name = '" RECORDING_TYPE_OTHER "') AS is_none,"                   \
+    " b.live_bytes FROM census c"                                             \
+    " LEFT JOIN type x ON x.census = c.id AND x.name = ?2"                    \
+    " LEFT JOIN block27 b ON b.census = c.id AND b.name = ?2"                 \
+    " WHERE c.process = ?1 AND (c.has_types = 1 OR c.types_part IS NOT NULL)" \
+    " ORDER BY c.t_us, c.id"
+
+static struct query_population
+population_of(sqlite3_stmt *row)
+{
+    const bool is_none = statement_number(row, 7) == 1;
+    struct query_population population = {
+        .t_us = statement_number(row, 0),
+        .took_us = statement_number(row, 1),
+        .count = is_none ? 0 : statement_number(row, 3),
+        .bytes = is_none ? 0 : statement_number(row, 4),
+        .count_error = statement_number(row, 5),
+        .bytes_error = statement_number(row, 6),
+    };
+    const char *kind = (const char *)sqlite3_column_text(row, 2);
+    snprintf(population.kind, sizeof(population.kind), "%s",
+             kind == NULL ? "" : kind);
+    return population;
+}
+
+static bool
+is_in_blocks27(const struct query_process *process, const char *type)
+{
+    return process->python != NULL && strncmp(process->python, "2.", 2) == 0 &&
+           (strcmp(type, "int") == 0 || strcmp(type, "float") == 0);
+}
+
+/* What lies in arenas besides is what somebody calls the same. */
+static void
+take_from_blocks27(struct query_population *population, int64_t live_bytes)
+{
+    if (live_bytes == QUERY_UNKNOWN || population->count == QUERY_UNKNOWN) {
+        population->count = population->bytes = QUERY_UNKNOWN;
+        return;
+    }
+    population->count += live_bytes / CPYTHON_BLOCK27_SLOT_BYTES;
+    population->bytes += live_bytes;
+}
+
+struct query_population *
+query_population(struct query *query, const struct query_process *process,
+                 const char *type, size_t *n)
+{
+    struct query_population *populations = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row = statement_about(query, POPULATION, process->id);
+    if (row != NULL)
+        sqlite3_bind_text(row, 2, type, -1, SQLITE_STATIC);
+    while (statement_step(query, row)) {
+        XGROW(populations, capacity, *n);
+        populations[*n] = population_of(row);
+        if (is_in_blocks27(process, type))
+            take_from_blocks27(&populations[*n], statement_number(row, 8));
+        (*n)++;
+    }
+    return populations;
 }

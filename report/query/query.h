@@ -374,6 +374,25 @@ struct query_tick *query_ticks(struct query *query, int64_t process, size_t *n);
 /* The latest one; all unknown: there is none. */
 struct query_tick query_last_tick(struct query *query, int64_t process);
 
+/* Objects of one type at a census. Where it was sampled they are estimates. */
+struct query_population {
+    int64_t t_us;
+    int64_t took_us; /* in which the census read them */
+    char kind[16];
+    int64_t count; /* unknown: the census does not say; 0: there was none */
+    int64_t bytes; /* of their blocks */
+    int64_t count_error; /* unknown: it is exact */
+    int64_t bytes_error;
+};
+
+/*
+ * At each census of a process that read types, oldest first; 2.7's ints and
+ * floats are those in its blocks. The caller frees it.
+ */
+struct query_population *query_population(struct query *query,
+                                          const struct query_process *process,
+                                          const char *type, size_t *n);
+
 /* 2.7's blocks of ints or floats at one census. */
 struct query_kept {
     int64_t t_us;

@@ -9,16 +9,25 @@
 #include "report/verb.h"
 #include "report/words.h"
 
-struct arguments
-arguments_parse(int argc, char **argv, const char *help, bool takes_json,
-                bool takes_rest)
+/* What a verb takes. */
+struct taken {
+    const char *help;
+    bool json;
+    bool rest;
+    bool type;
+};
+
+static struct arguments
+parse(int argc, char **argv, const struct taken *taken)
 {
-    enum { JSON = 256, HELP };
+    enum { JSON = 256, TYPE, HELP };
     static const struct option known[] = {
-        {"help", no_argument, NULL, HELP},
-        {"json", no_argument, NULL, JSON},
-        {NULL,   0,           NULL, 0   },
+        {"help", no_argument,       NULL, HELP},
+        {"json", no_argument,       NULL, JSON},
+        {"type", required_argument, NULL, TYPE},
+        {NULL,   0,                 NULL, 0   },
     };
+    const char *help = taken->help;
     struct arguments arguments = {0};
     int option;
     while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
@@ -26,20 +35,39 @@ arguments_parse(int argc, char **argv, const char *help, bool takes_json,
             fputs(help, stdout);
             exit(EXIT_FINE);
         }
-        if (option != JSON || !takes_json) {
+        if (option == JSON && taken->json) {
+            arguments.is_json = true;
+        } else if (option == TYPE && taken->type) {
+            arguments.type = optarg;
+        } else {
             fputs(help, stderr);
             exit(EXIT_BAD_USAGE);
         }
-        arguments.is_json = true;
     }
-    const int n_wanted = takes_rest ? 2 : 1;
+    const int n_wanted = taken->rest ? 2 : 1;
     if (argc - optind != n_wanted) {
         fputs(help, stderr);
         exit(EXIT_BAD_USAGE);
     }
     arguments.target = argv[optind];
-    arguments.rest = takes_rest ? argv[optind + 1] : NULL;
+    arguments.rest = taken->rest ? argv[optind + 1] : NULL;
     return arguments;
+}
+
+struct arguments
+arguments_parse(int argc, char **argv, const char *help, bool takes_json,
+                bool takes_rest)
+{
+    return parse(
+        argc, argv,
+        &(struct taken){.help = help, .json = takes_json, .rest = takes_rest});
+}
+
+struct arguments
+arguments_parse_type(int argc, char **argv, const char *help)
+{
+    return parse(argc, argv,
+                 &(struct taken){.help = help, .json = true, .type = true});
 }
 
 void

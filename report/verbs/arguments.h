@@ -11,6 +11,7 @@
 
 struct arguments {
     bool is_json;
+    const char *type;   /* of --type, where the verb takes it; or NULL */
     const char *target; /* REC, REC@MOMENT or PID */
     const char *rest;   /* a second argument, where the verb takes one */
 };
@@ -21,6 +22,9 @@ struct arguments {
  */
 struct arguments arguments_parse(int argc, char **argv, const char *help,
                                  bool takes_json, bool takes_rest);
+
+/* The same of a verb that takes [--type NAME] besides, and no REST. */
+struct arguments arguments_parse_type(int argc, char **argv, const char *help);
 
 /* Opens the target, or ends the process: with what, on what, what to try. */
 struct query *arguments_open(const char *target);

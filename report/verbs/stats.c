@@ -8,7 +8,7 @@
 #include "report/verdict/verdict.h"
 
 static const char help[] =
-    "usage: residue stats [--json] REC[@MOMENT]|PID\n"
+    "usage: residue stats [--json] [--type NAME] REC[@MOMENT]|PID\n"
     "\n"
     "Every process of a recording: its ledger (the causes of every resident\n"
     "byte), arenas, size classes, types, collections, malloc's counters, and "
@@ -16,17 +16,16 @@ static const char help[] =
     "sites where live blocks were born.\n"
     "MOMENT is start, peak, end (the default), a time (01:10.5) or a mark.\n"
     "\n"
-    "  --json   {\"schema\":\"residue.stats/1\", ...}\n";
+    "  --json        {\"schema\":\"residue.stats/1\", ...}\n"
+    "  --type NAME   instead the objects of one type, at each census there is\n"
+    "                ({\"schema\":\"residue.population/1\", ...})\n";
 
-int
-verb_stats(int argc, char **argv)
+static struct text
+all_tables(struct query *query, bool is_json)
 {
-    const struct arguments arguments =
-        arguments_parse(argc, argv, help, true, false);
-    struct query *query = arguments_open(arguments.target);
     struct verdict verdict = verdict_reach(query);
     struct text text = {0};
-    if (arguments.is_json) {
+    if (is_json) {
         struct json json = {0};
         stats_json(&json, query, &verdict);
         text = json.text;
@@ -34,10 +33,37 @@ verb_stats(int argc, char **argv)
     } else {
         stats_text(&text, query, &verdict);
     }
+    verdict_finish(&verdict);
+    return text;
+}
+
+static struct text
+population(struct query *query, const char *type, bool is_json)
+{
+    struct text text = {0};
+    if (is_json) {
+        struct json json = {0};
+        stats_population(&json, query, type);
+        text = json.text;
+        text_add(&text, "\n");
+    } else {
+        stats_population_text(&text, query, type);
+    }
+    return text;
+}
+
+int
+verb_stats(int argc, char **argv)
+{
+    const struct arguments arguments = arguments_parse_type(argc, argv, help);
+    struct query *query = arguments_open(arguments.target);
+    struct text text =
+        arguments.type == NULL
+            ? all_tables(query, arguments.is_json)
+            : population(query, arguments.type, arguments.is_json);
     arguments_check(query);
     arguments_print(&text, arguments.is_json);
     text_finish(&text);
-    verdict_finish(&verdict);
     query_close(query);
     return EXIT_FINE;
 }

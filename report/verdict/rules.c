@@ -174,6 +174,8 @@ add_owner(struct text *text, const struct query_type *owner)
         text_add(text, "blocks that are no objects (tables, buffers)");
     else if (strcmp(owner->name, "(free list)") == 0)
         text_add(text, "dead objects that are kept for reuse");
+    else if (strcmp(owner->name, RECORDING_TYPE_OTHER) == 0)
+        text_add(text, "objects of many types");
     else
         text_addf(text, "objects of type %s", owner->name);
 }

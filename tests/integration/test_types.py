@@ -161,5 +161,49 @@ def test_types_are_counted():
     return on_every_interpreter(compare, of=chain.every_interpreter())
 
 
+# ---- more types than there is room for -------------------------------------
+
+CROWD = """
+import os
+def tell():
+    os.write(1, b'ready\\n')
+    os.read(0, 1)
+class Many(object):
+    pass
+many = [Many() for i in range(3000)]
+classes = [type('Class%d' % i, (object,), {}) for i in range(20000)]
+ones = [one() for one in classes]
+tell()
+"""
+MOST_TYPES = 1024
+
+
+def compare_crowd(interpreter):
+    with Live(interpreter.path, "-c", CROWD) as live:
+        live.line()
+        wait_until_quiet(int(live.stats("end")["pid"]))
+        live.mark("crowd")
+        process = live.stats("crowd")
+        live.end()
+    types = {row["name"]: row["count"] for row in process["types"]}
+    in_use = sum(row["used"] for row in process["classes"])
+    chain.same("blocks, by type", sum(types.values()), in_use)
+    chain.same("a class of many", types["Many"], 3000)
+    n_most, = chain.rows(live.recording, "SELECT max(n) FROM (SELECT count(*)"
+                         " AS n FROM type GROUP BY census)")[0]
+    chain.same("rows of a census", n_most, MOST_TYPES)
+    n_named = sum(name.startswith("Class") for name in types)
+    if types["(other)"] < 20000 - n_named:
+        raise AssertionError("%d are in the sum, %d are not" % (
+            types["(other)"], n_named))
+    return "%d types in all, %d rows, %d objects in the last" % (
+        20000, n_most, types["(other)"])
+
+
+def test_more_types_than_there_is_room_for():
+    """Of 20,000 types the least are one row, and no block is lost"""
+    return on_every_interpreter(compare_crowd)
+
+
 if __name__ == "__main__":
     chain.main(globals())

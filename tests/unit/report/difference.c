@@ -1,6 +1,7 @@
 #include "report/difference.h"
 
 #include <math.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,16 +58,22 @@ side_at(const char *moment)
     };
 }
 
-/* The recording's sides at "one" and "two". */
 static void
-read_back(struct difference_side sides[2])
+read_back_sealed(struct difference_side sides[2])
 {
-    recorded_seal(&recorded);
     query = query_open(recorded.path);
     processes = query_processes(query, &n_processes);
     sides[0] = side_at("one");
     sides[1] = side_at("two");
     cr_assert(query_complaint(query) == NULL, "%s", query_complaint(query));
+}
+
+/* The recording's sides at "one" and "two". */
+static void
+read_back(struct difference_side sides[2])
+{
+    recorded_seal(&recorded);
+    read_back_sealed(sides);
 }
 
 static struct recording_use
@@ -142,6 +149,36 @@ Test(difference, another_type_comes_and_goes)
         const bool is_new = strcmp(table.rows[i].name, "Node") == 0;
         check_eq(table.rows[i].bytes[is_new ? 0 : 1], 0);
         check_ge(table.rows[i].bytes[is_new ? 1 : 0], 1);
+    }
+    difference_free(&table);
+}
+
+/* The first census has added up its least types, the second has not. */
+Test(difference, what_may_be_in_a_sum_is_not_known)
+{
+    struct difference_side sides[2];
+    put_mark("one", 100, "dict", NULL, 0);
+    put_mark("two", 200, "Node", NULL, 0);
+    recorded_seal(&recorded);
+    sqlite3 *file;
+    check_eq(sqlite3_open(recorded.path, &file), SQLITE_OK);
+    check_eq(sqlite3_exec(file,
+                          "INSERT INTO type (census, name, count, bytes)"
+                          " VALUES (1, '(other)', 5, 100)",
+                          NULL, NULL, NULL),
+             SQLITE_OK);
+    sqlite3_close(file);
+    read_back_sealed(sides);
+    struct difference_table table = difference_types(&sides[0], &sides[1]);
+    check_eq(table.n, 3);
+    for (size_t i = 0; i < table.n; i++) {
+        const struct difference_row *row = &table.rows[i];
+        const bool is_new = strcmp(row->name, "Node") == 0;
+        check_eq(row->count[0] == QUERY_UNKNOWN, is_new);
+        check_eq(row->bytes[0] == QUERY_UNKNOWN, is_new);
+        check_eq(difference_change(row->count) == QUERY_UNKNOWN, is_new);
+        check_eq(row->count[1], is_new ? 80 : 0);
+        check_eq(i == 2, strcmp(row->name, "(other)") == 0); /* 100 bytes */
     }
     difference_free(&table);
 }

@@ -173,3 +173,72 @@ Test(history, what_became_fewer_was_given_back)
     sqlite3_finalize(row);
     sqlite3_close(file);
 }
+
+/* ---- populations ------------------------------------------------------- */
+
+static struct query_population *
+population_of(const char *type, const char *python, size_t *n)
+{
+    const struct query_process process = {.id = 1, .python = (char *)python};
+    struct query *query = query_open(recorded.path);
+    struct query_population *population =
+        query_population(query, &process, type, n);
+    cr_assert(query_complaint(query) == NULL, "%s", query_complaint(query));
+    query_close(query);
+    return population;
+}
+
+static void
+check_counts(const char *type, const char *python, const int64_t *counts,
+             size_t n_counts)
+{
+    size_t n;
+    struct query_population *population = population_of(type, python, &n);
+    check_eq(n, n_counts);
+    for (size_t i = 0; i < n; i++)
+        check_eq(population[i].count, counts[i]);
+    free(population);
+}
+
+/* Five censuses: whole, whole, with a sum, a sample, without types. */
+#define FIVE                                                     \
+    "UPDATE census SET has_types = id < 4, has_low_types = 1,"   \
+    " types_part = CASE WHEN id < 5 THEN 0.5 END, took_us = 7;"  \
+    "INSERT INTO type (census, name, count, bytes, count_error," \
+    " bytes_error) VALUES (1, 'Node', 10, 640, NULL, NULL),"     \
+    " (3, '(other)', 5, 100, NULL, NULL), (4, 'Node', 30, 1920, 3, 192);"
+
+Test(history, a_type_has_a_count_at_each_census_that_tells_of_it)
+{
+    put_censuses(5);
+    change(FIVE);
+    check_counts("Node", "3.11.7", (const int64_t[]){10, 0, QUERY_UNKNOWN, 30},
+                 4);
+    check_counts("Leaf", "3.11.7",
+                 (const int64_t[]){0, 0, QUERY_UNKNOWN, QUERY_UNKNOWN}, 4);
+    size_t n;
+    struct query_population *population = population_of("Node", "3.11.7", &n);
+    check_eq(population[0].count_error, QUERY_UNKNOWN);
+    check_eq(population[0].bytes, 640);
+    check_eq(population[0].took_us, 7);
+    check_text(population[0].kind, "periodic");
+    check_eq(population[3].count_error, 3);
+    check_eq(population[3].bytes_error, 192);
+    free(population);
+}
+
+Test(history, ints_and_floats_of_2_7_are_those_in_its_blocks)
+{
+    put_censuses(5);
+    change(FIVE "INSERT INTO block27 (census, name, live_bytes)"
+                " VALUES (1, 'int', 240), (3, 'int', 480);"
+                "INSERT INTO type (census, name, count, bytes)"
+                " VALUES (1, 'int', 2, 64), (2, 'int', 2, 64)");
+    check_counts(
+        "int", "2.7.18",
+        (const int64_t[]){12, QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN}, 4);
+    check_counts("int", "3.11.7",
+                 (const int64_t[]){2, 2, QUERY_UNKNOWN, QUERY_UNKNOWN}, 4);
+    check_counts("Node", "2.7.18", (const int64_t[]){10, 0, QUERY_UNKNOWN, 30},
+                 4);
+}
