@@ -123,6 +123,22 @@ show_changes(struct query *query)
     query_close(early);
 }
 
+/* A type that recordings may have, and one of those that 2.7 has in blocks. */
+static void
+show_populations(struct query *query)
+{
+    static const char *const types[] = {"a mark", "int", "(other)"};
+    for (size_t i = 0; i < countof(types); i++) {
+        struct json json = {0};
+        struct text text = {0};
+        stats_population(&json, query, types[i]);
+        stats_population_text(&text, query, types[i]);
+        check_json(&json);
+        text_finish(&text);
+        text_finish(&json.text);
+    }
+}
+
 /* A verb does not print what it has when there is a complaint. */
 static void
 show(struct query *query, unsigned what, unsigned view)
@@ -138,6 +154,7 @@ show(struct query *query, unsigned what, unsigned view)
         struct text text = {0};
         stats_text(&text, query, &verdict);
         text_finish(&text);
+        show_populations(query);
     }
     if ((what & SHOW_PAGE) != 0)
         show_page(query, false);

@@ -398,6 +398,11 @@ def compare_over_time(interpreter):
     same("given back, by the view", by_view, (sum(given),))
     over_time = chain.stats(live.recording)["processes"][0][
         "never_returned"]["over_time"]
+    told = json.loads(run(chain.chain.residue, "stats", "--json", "--type",
+                          "int", live.recording).stdout)["processes"][0]
+    same("ints, by type", [one["count"] for one in told["censuses"]
+                           if one["kind"] == "mark"],
+         [row[1] for row in truth])
     if not {row[0] for row in truth} <= {row["blocks"] for row in over_time
                                          if row["name"] == "int"}:
         raise AssertionError("stats lack a moment: %s" % over_time)
