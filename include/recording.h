@@ -48,9 +48,9 @@
 #define INCLUDE_RECORDING_H
 
 #define RECORDING_APPLICATION_ID 0x72736475 /* "rsdu" */
-#define RECORDING_VERSION 3
+#define RECORDING_VERSION 4
 #define RECORDING_OLDEST 2
-#define RECORDING_SCHEMA_NAME "residue.recording/3"
+#define RECORDING_SCHEMA_NAME "residue.recording/4"
 
 /* The ledger's causes (DESIGN 7), in the order in which the first match wins.
  */
@@ -197,7 +197,9 @@ enum {
 /*
  * Types of a census, in bounded space: of more than so many those that take and
  * hold least are one row. Where it is there a name that is missing is of a type
- * that may be in it; where it is not, and has_types is 1, there was none.
+ * that may be in it; where it is not, and has_types is 1, there was none (to
+ * version 3 there is no such row). A row takes some 50 bytes: the censuses that
+ * are kept of a process' periodic ones have 30 MB of them at most.
  */
 enum { RECORDING_MOST_TYPES = 1024 };
 #define RECORDING_TYPE_OTHER "(other)"
