@@ -1,0 +1,183 @@
+"""The lane of collections equals what a script in gc.callbacks has seen.
+
+A script that only buffers stands beside our callback. The program builds trees
+of parents and children that refer to each other, under thresholds that make
+the generations share the work in different ways, and then trees whose children
+refer to their parents weakly, which leave nothing to collect.
+
+2.7 has no gc.callbacks: there is no lane, and `gc` is null.
+"""
+import json
+import time
+
+import chain
+from chain import Live, on_every_interpreter, record, rows, same, stats
+
+NODES = 6 + 6 ** 2 + 6 ** 3 + 6 ** 4 + 6 ** 5  # of a tree: 9,330
+MOST_OF_WEAK = 100  # objects that a collection may find where parents are weak
+PAUSES_TOLERANCE = 0.20
+
+PROGRAM = """
+import gc, json, os, sys, time, weakref
+
+now = getattr(time, 'perf_counter_ns', None) or (
+    lambda: int(time.perf_counter() * 1e9))
+lane = []
+phase = 'before'
+started = 0
+
+def seen(moment, info):
+    global started
+    if moment == 'start':
+        started = now()
+    else:
+        lane.append((phase, info['generation'], info['collected'],
+                     info['uncollectable'], now() - started))
+
+class Node(object):
+    def __init__(self, parent, depth):
+        self.parent = parent
+        if depth:
+            self.children = [Node(self, depth - 1) for i in range(6)]
+
+class WeakNode(object):
+    def __init__(self, parent, depth):
+        self.parent = parent and weakref.ref(parent)
+        if depth:
+            self.children = [WeakNode(self, depth - 1) for i in range(6)]
+
+def nodes(node):
+    return 1 + sum(map(nodes, getattr(node, 'children', ())))
+
+def build(name, kind, thresholds, n):
+    global phase
+    gc.collect()
+    gc.set_threshold(*thresholds)
+    phase = name
+    for i in range(n):
+        kind(None, 5)
+    phase = 'between'
+
+at_first = gc.get_stats()
+gc.callbacks.append(seen)
+n_nodes = nodes(Node(None, 5)) - 1
+build('700', Node, (700, 10, 10), 25)
+build('100', Node, (10000, 100, 100), 110)
+build('10', Node, (10000, 10, 10), 40)
+build('weak', WeakNode, (700, 10, 10), 25)
+gc.disable()
+told = {'lane': lane, 'first': at_first, 'stats': gc.get_stats(),
+        'nodes': n_nodes, 'pid': os.getpid()}
+sys.stdout.write(json.dumps(told) + '\\n')
+sys.stdout.flush()
+os.read(0, 1)
+"""
+
+KEYS = ("collections", "collected", "uncollectable")
+
+
+def counts(generations):
+    """Of gc.get_stats() or of ours; 3.15 tells more than these three."""
+    return [[row[key] for key in KEYS] for row in generations]
+
+
+def sums(lane):
+    """What the lines of a lane add up to, by generation."""
+    found = [[0, 0, 0] for _ in range(3)]
+    for generation, collected, uncollectable in lane:
+        found[generation][0] += 1
+        found[generation][1] += collected
+        found[generation][2] += uncollectable
+    return found
+
+
+def less(after, before):
+    return [[a - b for a, b in zip(*pair)] for pair in zip(after, before)]
+
+
+def told_lane(recording):
+    return rows(recording, "SELECT generation, collected, uncollectable,"
+                " pause_us FROM v_collections ORDER BY t_us, slot")
+
+
+def check_lane(told, ours):
+    """Line by line, and what they add up to; returns ours that are theirs."""
+    theirs = [tuple(line[1:4]) for line in told["lane"]]
+    before = ours[:len(ours) - len(theirs)]
+    ours = ours[len(before):]
+    same("lines", len(ours), len(theirs))
+    for i, line in enumerate(theirs):
+        same("line %d (%s)" % (i, told["lane"][i][0]), ours[i][:3], line)
+    first, last = counts(told["first"]), counts(told["stats"])
+    same("sums", sums([line[:3] for line in ours]), less(last, first))
+    came = less(first, sums([line[:3] for line in before]))
+    if min(min(row) for row in came) < 0:
+        raise AssertionError("before the script: ours %r, in all %r" %
+                             (before, first))
+    return ours
+
+
+def check_pauses(told, ours):
+    """Of the generations 1 and 2: those of 0 are as short as the callback."""
+    long = [i for i, line in enumerate(ours) if line[0] > 0]
+    our_us = sum(ours[i][3] for i in long)
+    their_us = sum(told["lane"][i][4] for i in long) / 1000
+    if abs(our_us - their_us) > PAUSES_TOLERANCE * their_us:
+        raise AssertionError("pauses of %d collections: ours %d us, true %d" %
+                             (len(long), our_us, their_us))
+    return our_us
+
+
+def check_phases(told, ours):
+    """Strong parents leave whole trees to be collected, weak ones nothing."""
+    same("nodes of a tree", told["nodes"], NODES)
+    of = {}
+    for line, (phase, *_) in zip(ours, told["lane"]):
+        of.setdefault(phase, []).append(line[1])
+    for phase in ("700", "100", "10"):
+        if sum(of.get(phase, ())) < NODES:
+            raise AssertionError("%s: %r" % (phase, of.get(phase)))
+    same("collections of weak parents", [n for n in of.get("weak", ())
+                                         if n > MOST_OF_WEAK], [])
+
+
+def lane(interpreter):
+    with Live(interpreter.path, "-c", PROGRAM) as live:
+        told = json.loads(live.line())
+        time.sleep(0.3)
+        live.mark("settled")
+        one = live.stats("settled")
+        found = told_lane(live.recording)
+        end = live.stats("end")
+        same("exit status", live.end(), 0)
+    same("loss", one["loss"]["events"], 0)
+    same("gc", counts(end["gc"]), counts(told["stats"]))
+    ours = check_lane(told, found)
+    our_us = check_pauses(told, ours)
+    check_phases(told, ours)
+    return "%d collections, %.0f ms of generations 1 and 2" % (
+        len(ours), our_us / 1000)
+
+
+def skip_old(interpreter):
+    return None if interpreter.is_at_least(3) else "2.7 has no gc.callbacks"
+
+
+def test_the_lane_is_the_scripts():
+    """Each collection is recorded as a script in gc.callbacks saw it"""
+    return on_every_interpreter(lane, skip=skip_old)
+
+
+def test_where_there_is_no_lane():
+    """2.7 tells of no collection: gc is null, and the lane is empty"""
+    old = [one for one in chain.interpreters() if not one.is_at_least(3)]
+    if not old:
+        raise chain.Skip("there is no 2.7 here")
+    result, recording = record(old[0].path, "-c", "import gc; gc.collect()")
+    same("exit status", result.returncode, 0)
+    same("gc", stats(recording)["processes"][0]["gc"], None)
+    same("lane", told_lane(recording), [])
+
+
+if __name__ == "__main__":
+    chain.main(globals())
