@@ -325,6 +325,13 @@ on_python(void *context, const struct wire_python *python)
     gc_begin(&image->gc, python->since_ns, is_known ? own : NULL);
 }
 
+static int64_t
+known_bytes(uint64_t n_bytes)
+{
+    return n_bytes == 0 || n_bytes > INT64_MAX ? COLLECTION_UNKNOWN
+                                               : (int64_t)n_bytes;
+}
+
 static void
 on_gc(void *context, const struct wire_gc *collection)
 {
@@ -336,8 +343,30 @@ on_gc(void *context, const struct wire_gc *collection)
         .pause_ns_total = collection->pause_ns,
         .pause_ns_max = collection->pause_ns,
     };
-    if (gc_collect(&image->gc, collection->record.detail, &one))
-        image->listener.collected(image->listener.context, collection);
+    if (!gc_collect(&image->gc, collection->record.detail, &one))
+        return;
+    collections_add(&image->collections,
+                    &(struct collection){
+                        .generation = collection->record.detail,
+                        .started_ns = collection->started_ns,
+                        .pause_ns = collection->pause_ns,
+                        .collected = collection->collected,
+                        .uncollectable = collection->uncollectable,
+                        .start_stamp = collection->start_stamp,
+                        .end_stamp = collection->end_stamp,
+                        .rss_before = known_bytes(collection->rss_before),
+                        .rss_after = known_bytes(collection->rss_after),
+                    });
+}
+
+/* NULL: some may have come or gone unheard. */
+static const struct arenas *
+known_arenas(struct image *image)
+{
+    return image->hello.python_text.n_bytes != 0 &&
+                   image_totals(image).lost_events == 0
+               ? image->arenas
+               : NULL;
 }
 
 static void
@@ -387,12 +416,23 @@ image_drain(struct image *image, uint64_t now_us)
     image->now_us = now_us;
     mappings_set_time(image->mappings, now_us);
     image->is_open = source_drain(image->source, &handler);
+    if (source_is_passed(image->source))
+        collections_pass(&image->collections, known_arenas(image),
+                         image->listener.collected, image->listener.context);
     if (image->turns == NULL)
         return;
     if (source_is_passed(image->source))
         turns_pass(image->turns);
     if (!image->is_open)
         turns_finish(image->turns);
+}
+
+void
+image_close(struct image *image)
+{
+    image->is_open = false;
+    collections_pass_all(&image->collections, known_arenas(image),
+                         image->listener.collected, image->listener.context);
 }
 
 /*
@@ -563,6 +603,7 @@ image_destroy(struct image *image)
     turns_destroy(image->turns);
     sites_destroy(image->sites);
     samples_destroy(image->samples);
+    collections_finish(&image->collections);
     free(image->exe);
     free(image->control_blocks);
     free(image->stacks);

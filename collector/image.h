@@ -15,6 +15,7 @@
 #include "collector/census/memory.h"
 #include "collector/model/arenas.h"
 #include "collector/model/blocks.h"
+#include "collector/model/collections.h"
 #include "collector/model/gc.h"
 #include "collector/model/mappings.h"
 #include "collector/model/samples.h"
@@ -37,7 +38,7 @@ struct introduction {
 
 /* What is told further, as it is drained. */
 struct image_listener {
-    void (*collected)(void *context, const struct wire_gc *collection);
+    void (*collected)(void *context, const struct collection *collection);
     void (*spawned)(void *context, pid_t child);
     void (*mapped)(void *context, const struct sites_image *told);
     void *context;
@@ -54,7 +55,8 @@ struct image {
     struct sites *sites;     /* NULL: no stacks are told */
     struct samples *samples; /* NULL: at level watch, what was told */
     struct gc gc;
-    unsigned python_major; /* 0: none, or one that is not known */
+    struct collections collections; /* that are not handed on yet */
+    unsigned python_major;          /* 0: none, or one that is not known */
     unsigned python_minor;
     bool
         is_python_found; /* by looking: it was not told, nor what it asks for */
@@ -103,8 +105,14 @@ void image_shed(struct image *image);
 /* An interpreter that the target did not tell of: it was opened later. */
 void image_take_python(struct image *image, const struct python *python);
 
-/* Takes what there is; is_open and end_ticket tell the rest. */
+/*
+ * Takes what there is; is_open and end_ticket tell the rest. Collections are
+ * told with one of the next, or when the image is closed.
+ */
 void image_drain(struct image *image, uint64_t now_us);
+
+/* Nothing is drained any more: tells what waited. */
+void image_close(struct image *image);
 
 /* Whether its stream made sense so far. */
 bool image_is_sound(const struct image *image);

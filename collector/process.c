@@ -43,7 +43,7 @@ settle_untold(struct process *process)
 /* ---- the stream -------------------------------------------------------- */
 
 static void
-on_collected(void *context, const struct wire_gc *collection)
+on_collected(void *context, const struct collection *collection)
 {
     const struct process *process = context;
     struct recording *recording = process->world->recording;
@@ -52,10 +52,14 @@ on_collected(void *context, const struct wire_gc *collection)
         &(struct recording_collection){
             .t_us = (int64_t)recording_us(recording, collection->started_ns),
             .process = process->id,
-            .generation = collection->record.detail,
+            .generation = collection->generation,
             .pause_us = (int64_t)(collection->pause_ns / 1000),
             .collected = (int64_t)collection->collected,
             .uncollectable = (int64_t)collection->uncollectable,
+            .arenas_before = collection->arenas_before,
+            .arenas_after = collection->arenas_after,
+            .rss_before = collection->rss_before,
+            .rss_after = collection->rss_after,
         });
 }
 
@@ -88,7 +92,7 @@ static void
 close_stream(struct process *process)
 {
     stop_watching(process);
-    process->image->is_open = false;
+    image_close(process->image);
     if (process->image->exit_status < 0) /* it was killed, or goes on */
         membership_note_end(&process->membership, process->closed_us);
     if (!image_is_sound(process->image))
@@ -365,6 +369,7 @@ process_finish(struct process *process)
         process_drain(process);
     if (is_watched(process)) {
         stop_watching(process);
+        image_close(process->image);
         process_put_uses(process);
     }
     process_put_gc(process);

@@ -104,6 +104,10 @@ struct recording_collection {
     int64_t pause_us;
     int64_t collected;
     int64_t uncollectable;
+    int64_t arenas_before; /* negative: unknown, as the next three */
+    int64_t arenas_after;
+    int64_t rss_before;
+    int64_t rss_after;
 };
 
 #endif

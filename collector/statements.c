@@ -52,7 +52,8 @@
       " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?," \
       "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")      \
     X(GC, "INSERT OR REPLACE INTO gc VALUES (?,?,?,?,?,?,?,?)")                \
-    X(COLLECTION, "INSERT OR REPLACE INTO collection VALUES (?,?,?,?,?,?,?)")  \
+    X(COLLECTION,                                                              \
+      "INSERT OR REPLACE INTO collection VALUES (?,?,?,?,?,?,?,?,?,?,?)")      \
     X(EVENT, "INSERT INTO event VALUES (?,?,?,?)")                             \
     X(CLOCK, "INSERT OR REPLACE INTO clock VALUES (?,?,?,?)")
 
@@ -241,6 +242,10 @@ statements_collection(struct statements *statements,
     binder_put(&binder, collection->pause_us);
     binder_put(&binder, collection->collected);
     binder_put(&binder, collection->uncollectable);
+    binder_put(&binder, collection->arenas_before);
+    binder_put(&binder, collection->arenas_after);
+    binder_put(&binder, collection->rss_before);
+    binder_put(&binder, collection->rss_after);
     statements->n_collections++;
     return binder_done(&binder);
 }

@@ -438,7 +438,9 @@ enum {
     " slot INTEGER PRIMARY KEY," /* a ring */                         \
     " t_us INTEGER NOT NULL, process INTEGER NOT NULL,"               \
     " generation INTEGER, pause_us INTEGER,"                          \
-    " collected INTEGER, uncollectable INTEGER);"                     \
+    " collected INTEGER, uncollectable INTEGER,"                      \
+    " arenas_before INTEGER, arenas_after INTEGER," /* mapped ones */ \
+    " rss_before INTEGER, rss_after INTEGER);"                        \
     "CREATE TABLE event ("                                            \
     " t_us INTEGER NOT NULL, process INTEGER,"                        \
     " kind TEXT NOT NULL, text TEXT);"

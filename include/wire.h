@@ -450,13 +450,20 @@ struct wire_python {
     } seed[3];
 };
 
-/* One collection; detail: its generation. */
+/*
+ * One collection; detail: its generation. Mappings with a stamp up to the first
+ * were made, or gone, when it started; up to the second, when it ended.
+ */
 struct wire_gc {
     struct wire_record record;
     uint64_t started_ns;
     uint64_t pause_ns;
     uint64_t collected;
     uint64_t uncollectable;
+    uint64_t start_stamp;
+    uint64_t end_stamp;
+    uint64_t rss_before; /* 0: not known */
+    uint64_t rss_after;
 };
 
 /* This process, or a child of it, runs a new image; detail: 1 if followed. */
@@ -553,7 +560,7 @@ static_assert(sizeof(struct wire_birth) == 48, "a packed layout");
 static_assert(sizeof(struct wire_death) == 32, "a packed layout");
 static_assert(sizeof(struct wire_thread) == 32, "a packed layout");
 static_assert(sizeof(struct wire_python) == 88, "a packed layout");
-static_assert(sizeof(struct wire_gc) == 40, "a packed layout");
+static_assert(sizeof(struct wire_gc) == 72, "a packed layout");
 static_assert(sizeof(struct wire_spawn) == 16, "a packed layout");
 static_assert(sizeof(struct wire_end) == 24, "a packed layout");
 static_assert(sizeof(struct wire_turn) == 16, "a packed layout");

@@ -8,6 +8,7 @@
 
 enum {
     MOST_DEAD = 4096,            /* remembered, for events that come late */
+    MOST_CHANGES = 4096,         /* of the count, that are remembered */
     LARGEST_CHUNK = 1024 * 1024, /* of a data stack */
 };
 
@@ -26,6 +27,12 @@ struct mapping {
     UT_hash_handle hh;
 };
 
+/* An arena came, or went. */
+struct change {
+    uint64_t stamp;
+    int64_t n_since; /* how many there are from then on */
+};
+
 struct arenas {
     struct mapping *mappings; /* by start; the dead ones too */
     struct mapping **living;  /* ascending by start */
@@ -33,6 +40,11 @@ struct arenas {
     size_t capacity;
     size_t n_dead;
     uint64_t last_birth_stamp; /* of an arena */
+    struct change *changes;    /* of how many there are, ascending by stamp */
+    size_t n_changes;
+    size_t change_capacity;
+    int64_t n_at_first; /* before the first of them */
+    uint64_t first_stamp;
 };
 
 struct arenas *
@@ -58,7 +70,66 @@ arenas_destroy(struct arenas *arenas)
     HASH_ITER(hh, arenas->mappings, mapping, next)
     forget(arenas, mapping);
     free(arenas->living);
+    free(arenas->changes);
     free(arenas);
+}
+
+/* ---- how many there were ----------------------------------------------- */
+
+/* The older half of what is remembered. */
+static void
+forget_changes(struct arenas *arenas)
+{
+    const size_t n = arenas->n_changes / 2;
+    arenas->n_at_first = arenas->changes[n - 1].n_since;
+    arenas->first_stamp = arenas->changes[n - 1].stamp;
+    arenas->n_changes -= n;
+    memmove(arenas->changes, &arenas->changes[n],
+            arenas->n_changes * sizeof(arenas->changes[0]));
+}
+
+/* They come nearly in their order. */
+static void
+note_change(struct arenas *arenas, uint64_t stamp, int64_t by)
+{
+    if (arenas->n_changes == MOST_CHANGES)
+        forget_changes(arenas);
+    XGROW(arenas->changes, arenas->change_capacity, arenas->n_changes);
+    struct change *changes = arenas->changes;
+    size_t at = arenas->n_changes;
+    for (; at != 0 && changes[at - 1].stamp > stamp; at--) {
+        changes[at] = changes[at - 1];
+        changes[at].n_since += by;
+    }
+    if (at == 0 && stamp < arenas->first_stamp) { /* it is forgotten already */
+        arenas->n_at_first += by;
+        memmove(changes, &changes[1], arenas->n_changes * sizeof(changes[0]));
+        return;
+    }
+    const int64_t n_before =
+        at == 0 ? arenas->n_at_first : changes[at - 1].n_since;
+    changes[at] = (struct change){stamp, n_before + by};
+    arenas->n_changes++;
+}
+
+bool
+arenas_count_at(const struct arenas *arenas, uint64_t stamp, size_t *n)
+{
+    size_t low = 0;
+    size_t high = arenas->n_changes;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (arenas->changes[middle].stamp <= stamp)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const int64_t count =
+        low == 0 ? arenas->n_at_first : arenas->changes[low - 1].n_since;
+    if (stamp < arenas->first_stamp || count < 0)
+        return false;
+    *n = (size_t)count;
+    return true;
 }
 
 /* ---- the living -------------------------------------------------------- */
@@ -130,14 +201,25 @@ arenas_clone(const struct arenas *arenas, uint64_t stamp)
         copy->death_stamp = 0;
         HASH_ADD(hh, clone->mappings, start, sizeof(copy->start), copy);
         enlist(clone, copy);
-        if (arenas_is_size(copy->n_bytes) &&
-            copy->birth_stamp > clone->last_birth_stamp)
+        if (!arenas_is_size(copy->n_bytes))
+            continue;
+        clone->n_at_first++;
+        if (copy->birth_stamp > clone->last_birth_stamp)
             clone->last_birth_stamp = copy->birth_stamp;
     }
+    clone->first_stamp = stamp;
     return clone;
 }
 
 /* ---- events ------------------------------------------------------------ */
+
+/* Of chunks nobody asks how many there were. */
+static void
+note(struct arenas *arenas, uint64_t stamp, uint64_t n_bytes, int64_t by)
+{
+    if (arenas_is_size(n_bytes))
+        note_change(arenas, stamp, by);
+}
 
 static struct mapping *
 find(const struct arenas *arenas, uint64_t start)
@@ -183,6 +265,16 @@ bury(struct arenas *arenas)
     arenas->n_dead = 0;
 }
 
+/* What add_unborn was told of was there until then. */
+static void
+bear_late(struct arenas *arenas, struct mapping *mapping, uint64_t stamp,
+          uint64_t n_bytes)
+{
+    mapping->birth_stamp = stamp;
+    note(arenas, stamp, n_bytes, 1);
+    note(arenas, mapping->death_stamp, n_bytes, -1);
+}
+
 void
 arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
            uint64_t n_bytes, uint64_t now_us)
@@ -196,10 +288,14 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
         mapping = add(arenas, start);
         enlist(arenas, mapping);
     } else if (mapping->death_stamp > stamp || mapping->birth_stamp > stamp) {
+        if (mapping->birth_stamp == 0)
+            bear_late(arenas, mapping, stamp, n_bytes);
         return; /* it has died since */
     } else if (mapping->death_stamp != 0) {
         arenas->n_dead--;
         enlist(arenas, mapping);
+    } else {
+        note(arenas, stamp, mapping->n_bytes, -1); /* its death was missed */
     }
     *mapping = (struct mapping){
         .start = start,
@@ -208,6 +304,7 @@ arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
         .birth_stamp = stamp,
         .hh = mapping->hh,
     };
+    note(arenas, stamp, n_bytes, 1);
 }
 
 /* False: it was born later. */
@@ -220,6 +317,7 @@ die(struct arenas *arenas, size_t at, uint64_t stamp)
     mapping->death_stamp = stamp;
     arenas->n_dead++;
     delist(arenas, at);
+    note(arenas, stamp, mapping->n_bytes, -1);
     return true;
 }
 

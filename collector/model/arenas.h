@@ -40,6 +40,12 @@ bool arenas_is_size(uint64_t n_bytes);
 /* How many arenas are mapped, by their sizes. */
 size_t arenas_count(const struct arenas *arenas);
 
+/*
+ * How many were mapped at a stamp, by all that was told so far. False: that is
+ * too long ago to tell.
+ */
+bool arenas_count_at(const struct arenas *arenas, uint64_t stamp, size_t *n);
+
 /* The candidates for a census, ascending; the caller frees them. */
 struct census_candidate *arenas_candidates(const struct arenas *arenas,
                                            uint64_t now_us, size_t *n);

@@ -73,6 +73,7 @@ static struct {
     PyObject *key_uncollectable;
     PyObject *is_enabled; /* gc.isenabled */
     uint64_t started_ns;  /* of the collection under way */
+    uint64_t start_stamp;
     unsigned n_collections;
     bool has_told_end; /* in the first collection of the finalization */
 } gc;
@@ -113,6 +114,8 @@ collection_ends(PyObject *info)
     struct wire_gc event = {
         .started_ns = gc.started_ns,
         .pause_ns = process_now_ns() - gc.started_ns,
+        .start_stamp = gc.start_stamp,
+        .end_stamp = process_next_stamp(),
         .collected = info_number(info, gc.key_collected),
         .uncollectable = info_number(info, gc.key_uncollectable),
     };
@@ -137,7 +140,8 @@ callback(PyObject *module, PyObject *args)
     } else if (strcmp(name, "start") == 0) {
         if (is_finalizing())
             tell_end();
-        gc.started_ns = process_now_ns();
+        gc.start_stamp = process_next_stamp();
+        gc.started_ns = process_now_ns(); /* the pause begins now */
     } else if (gc.started_ns != 0) {
         collection_ends(info);
     }

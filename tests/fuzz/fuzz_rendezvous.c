@@ -11,7 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 
 static void
-on_collected(void *context, const struct wire_gc *collection)
+on_collected(void *context, const struct collection *collection)
 {
     (void)context, (void)collection;
 }

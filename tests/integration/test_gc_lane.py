@@ -168,6 +168,68 @@ def test_the_lane_is_the_scripts():
     return on_every_interpreter(lane, skip=skip_old)
 
 
+# ---- what is around a collection -------------------------------------------
+
+AROUND = """
+import gc, json, os, sys, tempfile
+
+file = tempfile.TemporaryFile()
+own = os.dup(2)
+
+def arenas():
+    # What obmalloc counts by itself; it writes that to standard error.
+    file.seek(0)
+    file.truncate()
+    os.dup2(file.fileno(), 2)
+    sys._debugmallocstats()
+    os.dup2(own, 2)
+    file.seek(0)
+    for line in file:
+        if line.startswith(b'# arenas allocated current'):
+            return int(line.split(b'=')[1].replace(b',', b''))
+
+class Knot(object):
+    def __init__(self, n):
+        self.me = self
+        self.kept = [(i, str(i)) for i in range(n)]
+
+gc.collect()
+gc.disable()
+told = []
+kept = None
+for n in (200000, 0, 50000, 0):
+    Knot(n)
+    kept = list(map(str, range(n)))
+    before = arenas()
+    gc.collect()
+    told.append((before, arenas()))
+sys.stdout.write(json.dumps(told) + '\\n')
+sys.stdout.flush()
+os.read(0, 1)
+"""
+
+
+def around(interpreter):
+    with Live(interpreter.path, "-c", AROUND) as live:
+        told = [tuple(pair) for pair in json.loads(live.line())]
+        time.sleep(0.3)
+        live.mark("settled")
+        found = rows(live.recording, "SELECT arenas_before, arenas_after"
+                     " FROM v_collections ORDER BY t_us, slot")
+        same("exit status", live.end(), 0)
+    same("arenas", found[-len(told):], told)
+    unknown = [row for row in found if None in row]
+    same("collections without arenas", unknown, [])
+    if told[0][0] - told[0][1] < 5:
+        raise AssertionError("nothing came back: %r" % told)
+    return ", ".join("%d to %d" % pair for pair in told)
+
+
+def test_arenas_around_collections():
+    """Each collection has the arenas before and after it that obmalloc counts"""
+    return on_every_interpreter(around, skip=skip_old)
+
+
 def test_where_there_is_no_lane():
     """2.7 tells of no collection: gc is null, and the lane is empty"""
     old = [one for one in chain.interpreters() if not one.is_at_least(3)]

@@ -365,3 +365,77 @@ Test(arenas, a_census_of_unknown_arenas_teaches_nothing)
     learn(BASE, 16, 0);
     check_eq(n_candidates(arenas), 0);
 }
+
+/* ---- how many there were ----------------------------------------------- */
+
+/* SIZE_MAX: that is too long ago. */
+static size_t
+count_at(const struct arenas *of, uint64_t stamp)
+{
+    size_t n;
+    return arenas_count_at(of, stamp, &n) ? n : SIZE_MAX;
+}
+
+Test(arenas, their_number_is_known_at_each_stamp)
+{
+    arenas_map(arenas, 2, BASE, ARENA, 0);
+    arenas_map(arenas, 4, BASE + ARENA, ARENA, 0);
+    arenas_map(arenas, 5, BASE + 4 * ARENA, CHUNK, 0);
+    arenas_unmap(arenas, 6, BASE, ARENA);
+    arenas_unmap(arenas, 8, BASE + 4 * ARENA, CHUNK);
+    check_eq(count_at(arenas, 1), 0);
+    check_eq(count_at(arenas, 2), 1);
+    check_eq(count_at(arenas, 3), 1);
+    check_eq(count_at(arenas, 5), 2);
+    check_eq(count_at(arenas, 6), 1);
+    check_eq(count_at(arenas, 100), 1);
+}
+
+Test(arenas, their_number_is_that_of_stamps_not_of_arrival)
+{
+    arenas_map(arenas, 10, BASE, ARENA, 0);
+    arenas_unmap(arenas, 6, BASE + ARENA, ARENA); /* born at 4, told later */
+    check_eq(count_at(arenas, 5), 0);
+    arenas_map(arenas, 4, BASE + ARENA, ARENA, 0);
+    check_eq(count_at(arenas, 3), 0);
+    check_eq(count_at(arenas, 5), 1);
+    check_eq(count_at(arenas, 7), 0);
+    check_eq(count_at(arenas, 10), 1);
+    check_eq(arenas_count(arenas), 1);
+}
+
+Test(arenas, one_whose_death_was_missed_counts_once)
+{
+    arenas_map(arenas, 1, BASE, ARENA, 0);
+    arenas_map(arenas, 3, BASE, ARENA, 0);
+    check_eq(count_at(arenas, 2), 1);
+    check_eq(count_at(arenas, 3), 1);
+    arenas_map(arenas, 5, BASE, CHUNK, 0);
+    check_eq(count_at(arenas, 5), 0);
+}
+
+Test(arenas, their_number_long_ago_is_forgotten)
+{
+    enum { MANY = 10000 };
+    for (unsigned i = 0; i < MANY; i++)
+        arenas_map(arenas, 1 + i, BASE + i * (uint64_t)ARENA, ARENA, 0);
+    check_eq(count_at(arenas, MANY), MANY);
+    check_eq(count_at(arenas, MANY - 10), MANY - 10);
+    check_eq(count_at(arenas, 10), SIZE_MAX);
+    /* One that comes late was there all the same. */
+    arenas_map(arenas, 10, BASE - ARENA, ARENA, 0);
+    check_eq(count_at(arenas, MANY), MANY + 1);
+    check_eq(count_at(arenas, MANY - 10), MANY - 10 + 1);
+}
+
+Test(arenas, a_child_knows_their_number_from_its_fork_on)
+{
+    arenas_map(arenas, 2, BASE, ARENA, 0);
+    arenas_map(arenas, 6, BASE + ARENA, ARENA, 0);
+    struct arenas *child = arenas_clone(arenas, 4);
+    arenas_unmap(child, 8, BASE, ARENA);
+    check_eq(count_at(child, 3), SIZE_MAX);
+    check_eq(count_at(child, 7), 1);
+    check_eq(count_at(child, 8), 0);
+    arenas_destroy(child);
+}

@@ -464,12 +464,23 @@ Test(statements, a_generation_has_one_row)
 Test(statements, collections_are_a_ring)
 {
     for (int64_t i = 0; i < RECORDING_COLLECTION_SLOTS + 10; i++) {
-        const struct recording_collection one = {.t_us = i, .process = 1};
+        const struct recording_collection one = {
+            .t_us = i,
+            .process = 1,
+            .arenas_before = 3,
+            .arenas_after = 2,
+            .rss_before = 5,
+            .rss_after = RECORDING_UNKNOWN,
+        };
         check_true(statements_collection(statements, &one));
     }
     check_eq(number("SELECT count(*) FROM collection"),
              RECORDING_COLLECTION_SLOTS);
     check_eq(number("SELECT min(t_us) FROM collection"), 10);
+    check_eq(number("SELECT count(*) FROM v_collections WHERE"
+                    " arenas_before = 3 AND arenas_after = 2"
+                    " AND rss_before = 5 AND rss_after IS NULL"),
+             RECORDING_COLLECTION_SLOTS);
 }
 
 Test(statements, words_of_others_are_no_sql)

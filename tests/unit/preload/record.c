@@ -138,8 +138,14 @@ Test(record, a_child_that_is_followed)
 
 Test(record, a_collection)
 {
-    struct wire_gc gc = {
-        .started_ns = 1, .pause_ns = 2, .collected = 3, .uncollectable = 4};
+    struct wire_gc gc = {.started_ns = 1,
+                         .pause_ns = 2,
+                         .collected = 3,
+                         .uncollectable = 4,
+                         .start_stamp = 5,
+                         .end_stamp = 6,
+                         .rss_before = 7,
+                         .rss_after = 8};
     record_gc(&writer, &gc, 2);
     const struct wire_gc *told = first_record();
     CHECK_HEAD(told, GC, 2);
@@ -147,6 +153,10 @@ Test(record, a_collection)
     check_eq(told->pause_ns, 2);
     check_eq(told->collected, 3);
     check_eq(told->uncollectable, 4);
+    check_eq(told->start_stamp, 5);
+    check_eq(told->end_stamp, 6);
+    check_eq(told->rss_before, 7);
+    check_eq(told->rss_after, 8);
 }
 
 Test(record, an_interpreter)
