@@ -108,6 +108,7 @@
     X(execl)              \
     X(execlp)             \
     X(execle)             \
-    X(clone)
+    X(clone)              \
+    X(prctl)
 
 #endif

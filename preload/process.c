@@ -10,6 +10,7 @@
 #include "include/attrs.h"
 #include "include/clock.h"
 #include "preload/raw.h"
+#include "preload/resident.h"
 #include "preload/shared.h"
 #include "preload/sink.h"
 
@@ -132,6 +133,7 @@ process_fall_silent(void)
         return; /* a vfork child closed its descriptors, not its parent's */
     set_mode(PROCESS_OFF);
     sink_close();
+    resident_close();
 }
 
 void
@@ -139,6 +141,7 @@ process_leave_stream(uint32_t buffer_index)
 {
     shared_cut_off(buffer_index);
     sink_close();
+    resident_close();
 }
 
 /* ---- the introduction -------------------------------------------------- */
@@ -220,6 +223,8 @@ introduce(int wait_ms)
         .sample_bytes = process_sample_bytes(),
     };
     const bool is_met = sink_open(hello, &texts, fd, wait_ms, &terms);
+    if (is_met && hello->python_text.n_bytes != 0)
+        resident_open();
     if (is_met && terms.level >= WIRE_LEVEL_EXACT)
         shared_map_rings(fd);
     raw_close(fd);

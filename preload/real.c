@@ -245,6 +245,7 @@ real_resolve(void)
     RESOLVE_MALLOC(found, free);
     RESOLVE(found, mremap);
     RESOLVE(found, clone);
+    RESOLVE(found, prctl);
     if (found.malloc == NULL || found.free == NULL)
         fall_back(&found);
     if (found.malloc == NULL)

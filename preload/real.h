@@ -29,6 +29,8 @@ struct real_functions {
     HOOKED_VOID(X)
 #undef X
     void *(*mremap)(void *, size_t, size_t, int, void *);
+    int (*prctl)(int, unsigned long, unsigned long, unsigned long,
+                 unsigned long);
     int (*clone)(int (*)(void *), void *, int, void *, void *, void *, void *);
 };
 

@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -16,11 +15,10 @@
 
 #include "include/attrs.h"
 #include "include/clock.h"
+#include "preload/descriptor.h"
 #include "preload/raw.h"
 
 enum {
-    HIGH_FD = 700, /* out of the way of programs that count on low numbers */
-    HIGHEST_LIMIT = 65536, /* a number beyond costs a table of that size */
     KERNEL_SIGSET_BYTES = 8,
     NAP_MS = 1,
     SLICE_MS = 100, /* of a wait; then it is looked whether it makes sense */
@@ -188,50 +186,11 @@ receive_welcome(int fd, int wait_ms, struct sink_terms *terms)
     return true;
 }
 
-static bool
-set_limit(const struct rlimit64 *limit)
-{
-    return raw_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)(uintptr_t)limit,
-                     0) == 0;
-}
-
-/*
- * A copy of fd with a number that programs do not meet: just above their limit
- * of descriptors, where neither a loop that closes all nor one that looks at
- * all gets to. Where there is no room above it, a high number below, were it
- * the last one there is.
- */
-static long
-duplicate_high(int fd)
-{
-    struct rlimit64 limit = {0};
-    if (raw_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0,
-                  (long)(uintptr_t)&limit) == 0 &&
-        limit.rlim_cur < limit.rlim_max && limit.rlim_cur <= HIGHEST_LIMIT) {
-        const struct rlimit64 raised = {limit.rlim_cur + 1, limit.rlim_max};
-        if (set_limit(&raised)) {
-            const long high =
-                raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)limit.rlim_cur);
-            set_limit(&limit);
-            if (high >= 0)
-                return high;
-        }
-    }
-    const long high = raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH_FD);
-    return high != -EINVAL ? high
-                           : raw_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC,
-                                       (long)limit.rlim_cur - 1);
-}
-
 /* Moves the pipe's write end up and remembers which pipe it is. */
 static bool
 adopt(int fd)
 {
-    const long high = duplicate_high(fd);
-    if (high >= 0) {
-        raw_close(fd);
-        fd = (int)high;
-    }
+    fd = descriptor_lift(fd);
     struct stat is;
     if (raw_call3(SYS_fstat, fd, (long)(uintptr_t)&is, 0) != 0) {
         raw_close(fd);

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "preload/end.h"
@@ -19,6 +20,7 @@
 #include "preload/raw.h"
 #include "preload/real.h"
 #include "preload/record.h"
+#include "preload/resident.h"
 
 enum {
     PATH_BYTES = 256, /* a longer path is executed all the same */
@@ -281,6 +283,31 @@ clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
         guard_before_fork();
     return real.clone(function, stack, flags, argument, parent_tid, tls,
                       child_tid);
+}
+
+/* ---- sandboxes --------------------------------------------------------- */
+
+/*
+ * The first step into a sandbox, for whoever is not privileged, or the sandbox
+ * itself: it may end who makes a system call that it does not know of. What
+ * libseccomp asks for by number comes after the first.
+ */
+EXPORT int
+prctl(int option, ...)
+{
+    va_list rest;
+    va_start(rest, option);
+    const unsigned long second = va_arg(rest, unsigned long);
+    const unsigned long third = va_arg(rest, unsigned long);
+    const unsigned long fourth = va_arg(rest, unsigned long);
+    const unsigned long fifth = va_arg(rest, unsigned long);
+    va_end(rest);
+
+    real_resolve();
+    if ((option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP) &&
+        process_is_ours())
+        resident_forbid();
+    return real.prctl(option, second, third, fourth, fifth);
 }
 
 /* ---- ends -------------------------------------------------------------- */

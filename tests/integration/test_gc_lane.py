@@ -175,6 +175,7 @@ import gc, json, os, sys, tempfile
 
 file = tempfile.TemporaryFile()
 own = os.dup(2)
+statm = open('/proc/self/statm', 'rb', 0)
 
 def arenas():
     # What obmalloc counts by itself; it writes that to standard error.
@@ -188,46 +189,142 @@ def arenas():
         if line.startswith(b'# arenas allocated current'):
             return int(line.split(b'=')[1].replace(b',', b''))
 
+def rss():
+    statm.seek(0)
+    return int(statm.read().split()[1]) * 4096
+
 class Knot(object):
     def __init__(self, n):
         self.me = self
         self.kept = [(i, str(i)) for i in range(n)]
 
-gc.collect()
+def seen(moment, info):
+    resident.append(rss())
+
 gc.disable()
+ballast = [[] for i in range(100000)] # no collection is short
+gc.collect()
 told = []
 kept = None
+gc.callbacks.append(seen)
 for n in (200000, 0, 50000, 0):
     Knot(n)
     kept = list(map(str, range(n)))
+    resident = []
     before = arenas()
     gc.collect()
-    told.append((before, arenas()))
+    told.append((before, arenas()) + tuple(resident))
 sys.stdout.write(json.dumps(told) + '\\n')
 sys.stdout.flush()
 os.read(0, 1)
 """
 
+RSS_TOLERANCE = 256 * 1024  # what the callbacks themselves touch
+
+COLUMNS = "arenas_before, arenas_after, rss_before, rss_after"
+
+
+def around_of(recording):
+    return rows(recording, "SELECT %s FROM v_collections ORDER BY t_us, slot" %
+                COLUMNS)
+
 
 def around(interpreter):
     with Live(interpreter.path, "-c", AROUND) as live:
-        told = [tuple(pair) for pair in json.loads(live.line())]
+        told = [tuple(line) for line in json.loads(live.line())]
         time.sleep(0.3)
         live.mark("settled")
-        found = rows(live.recording, "SELECT arenas_before, arenas_after"
-                     " FROM v_collections ORDER BY t_us, slot")
+        found = around_of(live.recording)
         same("exit status", live.end(), 0)
-    same("arenas", found[-len(told):], told)
-    unknown = [row for row in found if None in row]
+    ours = found[-len(told):]
+    same("arenas", [line[:2] for line in ours], [line[:2] for line in told])
+    unknown = [line for line in found if None in line[:2]]
     same("collections without arenas", unknown, [])
     if told[0][0] - told[0][1] < 5:
         raise AssertionError("nothing came back: %r" % told)
-    return ", ".join("%d to %d" % pair for pair in told)
+    for our, their in zip(ours, told):
+        if None in our or max(abs(our[i] - their[i])
+                              for i in (2, 3)) > RSS_TOLERANCE:
+            raise AssertionError("RSS: ours %r, true %r" % (our, their))
+    return "arenas %s, MiB %s" % tuple(
+        ", ".join("%d to %d" % (line[i] // unit, line[i + 1] // unit)
+                  for line in ours) for i, unit in ((0, 1), (2, 1 << 20)))
 
 
-def test_arenas_around_collections():
-    """Each collection has the arenas before and after it that obmalloc counts"""
+def test_what_is_around_collections():
+    """Arenas before and after a collection are obmalloc's, RSS the kernel's"""
     return on_every_interpreter(around, skip=skip_old)
+
+
+SANDBOX = """
+import ctypes, gc, os, struct, sys
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PREAD64 = 38, 22, 17
+gc.disable()
+ballast = [[] for i in range(100000)]
+gc.collect()
+gc.collect()
+instructions = [(0x20, 0, 0, 0), (0x15, 0, 1, PREAD64),
+                (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(
+    b''.join(struct.pack('HBBI', *one) for one in instructions))
+program = ctypes.create_string_buffer(
+    struct.pack('HxxxxxxQ', len(instructions), ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+status = libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+status = status or libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(program))
+gc.collect()
+if os.fork() == 0:
+    gc.collect()
+    os._exit(status)
+print(os.wait()[1])
+gc.collect()
+"""
+
+
+def test_a_sandbox_is_not_asked():
+    """A sandbox that ends who reads at a place sees no reading of RSS"""
+    result, recording = record(chain.some_python().path, "-c", SANDBOX)
+    same("exit status", result.returncode, 0)
+    same("the child", result.stdout, b"0\n")
+    own, of_child = ([row[0] for row in rows(
+        recording, "SELECT rss_before FROM v_collections WHERE generation = 2"
+        " AND process = %d ORDER BY t_us, slot" % process)]
+        for process in (1, 2))
+    same("collections", (len(own), len(of_child)), (4, 1))
+    if None in own[:2]:
+        raise AssertionError("RSS: %r" % own)
+    same("RSS, in the sandbox", own[2:] + of_child, [None] * 3)
+
+
+def test_a_child_has_its_own_rss():
+    """A forked child reads its own RSS, not its parent's"""
+    program = """if 1:
+        import gc, os
+        ballast = [[] for i in range(100000)]
+        gc.collect()
+        more = bytearray(os.urandom(1)) * (100 << 20)
+        if os.fork() == 0:
+            del more
+            gc.collect()
+            gc.collect()
+            links = []
+            for name in os.listdir('/proc/self/fd'):
+                try:
+                    links.append(os.readlink('/proc/self/fd/' + name))
+                except OSError:
+                    pass # the list's own
+            os._exit('/proc/%d/statm' % os.getppid() in links)
+        status = os.wait()[1]
+        gc.collect()
+        os._exit(status >> 8)
+    """
+    result, recording = record(chain.some_python().path, "-c", program)
+    same("parent's descriptors", result.returncode, 0)
+    last = [rows(recording, "SELECT rss_after FROM v_collections WHERE"
+                 " generation = 2 AND process = %d ORDER BY t_us DESC,"
+                 " slot DESC LIMIT 1" % process)[0][0] for process in (1, 2)]
+    if None in last or not last[1] < 100 << 20 < last[0]:
+        raise AssertionError("RSS of parent and child: %r" % last)
 
 
 def test_where_there_is_no_lane():
