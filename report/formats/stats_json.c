@@ -221,6 +221,28 @@ put_types(struct json *json, struct query *query,
     query_free_types(types, n);
 }
 
+/* What the last collection of a generation met and left. */
+static void
+put_last_collection(struct json *json, struct query *query, int64_t process,
+                    int64_t generation)
+{
+    struct query_collection last;
+    if (!query_last_collection(query, process, generation, &last)) {
+        json_null(json, "last");
+        return;
+    }
+    json_open(json, "last", '{');
+    json_number(json, "t_us", last.t_us);
+    json_number(json, "pause_us", last.pause_us);
+    json_number(json, "collected", last.collected);
+    json_number(json, "uncollectable", last.uncollectable);
+    json_number(json, "arenas_before", last.arenas_before);
+    json_number(json, "arenas_after", last.arenas_after);
+    json_number(json, "rss_before", last.rss_before);
+    json_number(json, "rss_after", last.rss_after);
+    json_close(json, '}');
+}
+
 static void
 put_gc(struct json *json, struct query *query, int64_t process)
 {
@@ -241,6 +263,7 @@ put_gc(struct json *json, struct query *query, int64_t process)
         json_number(json, "pause_us_total", generations[i].pause_us_total);
         json_number(json, "pause_us_max", generations[i].pause_us_max);
         json_number(json, "pauses_since_us", generations[i].pauses_since_us);
+        put_last_collection(json, query, process, generations[i].generation);
         json_close(json, '}');
     }
     json_close(json, ']');

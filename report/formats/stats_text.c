@@ -408,6 +408,35 @@ put_types(struct text *text, struct query *query,
     query_free_types(types, n);
 }
 
+/* What the last full one met and left. */
+static void
+put_last_collection(struct text *text, struct query *query, int64_t process,
+                    int64_t generation)
+{
+    struct query_collection last;
+    struct text words = {0};
+    char pause[UNITS_BYTES];
+    char counts[3][UNITS_BYTES];
+    char sizes[2][UNITS_BYTES];
+    if (!query_last_collection(query, process, generation, &last))
+        return;
+    text_addf(&words, "%s collected in %s",
+              units_count(counts[0], last.collected),
+              units_duration(pause, last.pause_us));
+    if (last.arenas_before != QUERY_UNKNOWN &&
+        last.arenas_after != QUERY_UNKNOWN)
+        text_addf(&words, "; arenas %s to %s",
+                  units_count(counts[1], last.arenas_before),
+                  units_count(counts[2], last.arenas_after));
+    if (last.rss_before != QUERY_UNKNOWN && last.rss_after != QUERY_UNKNOWN)
+        text_addf(&words, "; RSS %s to %s",
+                  units_bytes(sizes[0], last.rss_before),
+                  units_bytes(sizes[1], last.rss_after));
+    text_addf(text, "  the last of %lld: ", (long long)generation);
+    stats_put_wrapped(text, 17, text_of(&words));
+    text_finish(&words);
+}
+
 static void
 put_gc(struct text *text, struct query *query, int64_t process)
 {
@@ -428,6 +457,9 @@ put_gc(struct text *text, struct query *query, int64_t process)
                   units_duration(total, generations[i].pause_us_total),
                   units_duration(most, generations[i].pause_us_max));
     }
+    if (n != 0)
+        put_last_collection(text, query, process,
+                            generations[n - 1].generation);
     free(generations);
 }
 

@@ -412,10 +412,18 @@ struct query_collection {
     int64_t pause_us;
     int64_t collected;
     int64_t uncollectable;
+    int64_t arenas_before; /* unknown in a recording of before they were kept */
+    int64_t arenas_after;
+    int64_t rss_before; /* of some collections */
+    int64_t rss_after;
 };
 
 struct query_collection *query_collections(struct query *query, int64_t process,
                                            size_t *n);
+
+/* The last of a generation that the recording kept. False: there is none. */
+bool query_last_collection(struct query *query, int64_t process,
+                           int64_t generation, struct query_collection *last);
 
 struct query_event {
     int64_t t_us;

@@ -62,30 +62,85 @@ query_last_tick(struct query *query, int64_t process)
     return tick;
 }
 
+/* ---- collections ------------------------------------------------------- */
+
+/* A recording of before these were kept lacks the columns. */
+static bool
+has_surroundings(struct query *query)
+{
+    bool has = false;
+    sqlite3_stmt *row =
+        statement_of(query, "SELECT 1 FROM pragma_table_info('collection')"
+                            " WHERE name = 'rss_after'");
+    while (statement_step(query, row))
+        has = true;
+    return has;
+}
+
+static struct query_collection
+collection_of(sqlite3_stmt *row)
+{
+    return (struct query_collection){
+        .t_us = statement_number(row, 0),
+        .generation = statement_number(row, 1),
+        .pause_us = statement_number(row, 2),
+        .collected = statement_number(row, 3),
+        .uncollectable = statement_number(row, 4),
+        .arenas_before = statement_number(row, 5),
+        .arenas_after = statement_number(row, 6),
+        .rss_before = statement_number(row, 7),
+        .rss_after = statement_number(row, 8),
+    };
+}
+
+#define SELECT_COLLECTION \
+    "SELECT t_us, generation, pause_us, collected, uncollectable,"
+#define SURROUNDINGS " arenas_before, arenas_after, rss_before, rss_after"
+#define NO_SURROUNDINGS " NULL, NULL, NULL, NULL"
+#define OF_PROCESS " FROM collection WHERE process = ?"
+
 struct query_collection *
 query_collections(struct query *query, int64_t process, size_t *n)
 {
     struct query_collection *collections = NULL;
     size_t capacity = 0;
     *n = 0;
-    sqlite3_stmt *row =
-        statement_about(query,
-                        "SELECT t_us, generation, pause_us, collected,"
-                        " uncollectable FROM collection WHERE process = ?"
-                        " ORDER BY t_us",
-                        process);
+    sqlite3_stmt *row = statement_about(
+        query,
+        has_surroundings(query)
+            ? SELECT_COLLECTION SURROUNDINGS OF_PROCESS " ORDER BY t_us"
+            : SELECT_COLLECTION NO_SURROUNDINGS OF_PROCESS " ORDER BY t_us",
+        process);
     while (statement_step(query, row)) {
         XGROW(collections, capacity, *n);
-        collections[(*n)++] = (struct query_collection){
-            .t_us = statement_number(row, 0),
-            .generation = statement_number(row, 1),
-            .pause_us = statement_number(row, 2),
-            .collected = statement_number(row, 3),
-            .uncollectable = statement_number(row, 4),
-        };
+        collections[(*n)++] = collection_of(row);
     }
     return collections;
 }
+
+#define LAST_OF \
+    OF_PROCESS " AND generation = ? ORDER BY t_us DESC, slot DESC LIMIT 1"
+
+bool
+query_last_collection(struct query *query, int64_t process, int64_t generation,
+                      struct query_collection *last)
+{
+    bool has = false;
+    sqlite3_stmt *row = statement_about(
+        query,
+        has_surroundings(query) ? SELECT_COLLECTION SURROUNDINGS LAST_OF
+                                : SELECT_COLLECTION NO_SURROUNDINGS LAST_OF,
+        process);
+    if (row != NULL)
+        sqlite3_bind_int64(row, 2, generation);
+    while (statement_step(query, row)) {
+        *last = collection_of(row);
+        has = true;
+    }
+    return has;
+}
+
+/* ---- events ------------------------------------------------------------ */
 
 struct query_event *
 query_events(struct query *query, size_t *n)

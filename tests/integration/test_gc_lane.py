@@ -8,10 +8,11 @@ refer to their parents weakly, which leave nothing to collect.
 2.7 has no gc.callbacks: there is no lane, and `gc` is null.
 """
 import json
+import re
 import time
 
 import chain
-from chain import Live, on_every_interpreter, record, rows, same, stats
+from chain import Live, on_every_interpreter, record, rows, run, same, stats
 
 NODES = 6 + 6 ** 2 + 6 ** 3 + 6 ** 4 + 6 ** 5  # of a tree: 9,330
 MOST_OF_WEAK = 100  # objects that a collection may find where parents are weak
@@ -235,7 +236,15 @@ def around(interpreter):
         time.sleep(0.3)
         live.mark("settled")
         found = around_of(live.recording)
+        last = live.stats("end")["gc"][2]["last"]
+        text = " ".join(run(chain.chain.residue, "stats",
+                            live.recording).stdout.decode().split())
         same("exit status", live.end(), 0)
+    same("stats", tuple(last[key] for key in COLUMNS.split(", ")), found[-1])
+    said = re.search(r"the last of 2: \d+ collected in [\d.]+ .?s;"
+                     r" arenas (\d+) to (\d+); RSS \d", text)
+    same("text of stats", said and tuple(map(int, said.groups())),
+         found[-1][:2])
     ours = found[-len(told):]
     same("arenas", [line[:2] for line in ours], [line[:2] for line in told])
     unknown = [line for line in found if None in line[:2]]
