@@ -15,6 +15,7 @@
     X(BLOCK27, "INSERT INTO block27 VALUES (?,?,?,?,?,?,?,?,?)")         \
     X(FREE_LIST, "INSERT INTO free_list VALUES (?,?,?,?)")               \
     X(SINGLE, "INSERT INTO single VALUES (?,?,?,?)")                     \
+    X(GENERATION, "INSERT INTO generation VALUES (?,?,?,?,?,?)")         \
     X(HEAP, "INSERT INTO heap VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)") \
     X(MAPPING, "INSERT INTO mapping VALUES (?,?,?,?,?)")                 \
     X(PROOF, "INSERT INTO proof VALUES (?,?,?,?,?,?,?)")
@@ -290,6 +291,26 @@ put_singles(struct details *details, const struct census *census, int64_t id)
     return true;
 }
 
+/* What survives is in the oldest one. */
+static bool
+put_generations(struct details *details,
+                const struct census_collector *collector, int64_t id)
+{
+    const unsigned n = collector->is_known ? CENSUS_GENERATIONS : 0;
+    for (unsigned i = 0; i < n; i++) {
+        const bool is_oldest = i == CENSUS_GENERATIONS - 1;
+        struct binder row = begin(details, INSERT_GENERATION, id);
+        binder_put(&row, i);
+        binder_put(&row, collector->generations[i].threshold);
+        binder_put(&row, collector->generations[i].count);
+        binder_put(&row, is_oldest ? collector->n_survivors : -1);
+        binder_put(&row, is_oldest ? collector->n_promoted : -1);
+        if (!binder_done(&row))
+            return false;
+    }
+    return true;
+}
+
 /* ---- a census ---------------------------------------------------------- */
 
 bool
@@ -300,7 +321,9 @@ details_put(struct details *details, const struct census *census, int64_t id)
            put_low_types(details, census, id) &&
            put_heaps(details, census, id) && put_modules(details, census, id) &&
            put_never_returned(details, &census->never_returned, id) &&
-           put_singles(details, census, id) && put_proofs(details, census, id);
+           put_singles(details, census, id) &&
+           put_generations(details, &census->collector, id) &&
+           put_proofs(details, census, id);
 }
 
 static bool
@@ -326,8 +349,8 @@ bool
 details_drop(struct details *details)
 {
     static const char *const tables[] = {
-        "class",  "arena", "type",    "low_type", "block27", "free_list",
-        "single", "heap",  "mapping", "proof",    "site_use"};
+        "class",  "arena", "type",    "low_type", "block27",  "free_list",
+        "single", "heap",  "mapping", "proof",    "site_use", "generation"};
     for (size_t i = 0; i < countof(tables); i++) {
         if (!run(details, sqlite3_mprintf("DELETE FROM %s WHERE census IN"
                                           " (SELECT id FROM temp.doomed)",

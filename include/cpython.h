@@ -199,6 +199,43 @@ cpython_containers(unsigned major)
     };
 }
 
+/*
+ * The collector of cycles (Include/internal/pycore_gc.h and mem.h, struct
+ * _gc_runtime_state): its three generations, each the head of a list of objects
+ * with two ints behind it, threshold and count; and how many objects the last
+ * full collection has left, with those that came to them since. To 3.8 it is a
+ * member of the runtime, then of the interpreter's state; from 3.13 its place
+ * is published. The incremental collector of 3.14.0 to 3.14.4 has three such
+ * heads in the same places, but not the numbers behind them.
+ */
+struct cpython_collector {
+    uint32_t interpreters_at;  /* the list of them, in the runtime; 0: none */
+    uint32_t state_at;         /* in that, or in an interpreter's state */
+    uint32_t published_at;     /* 0, or where the runtime tells the former */
+    uint32_t generations_at;   /* in the collector's state */
+    uint32_t generation_bytes; /* 0: none of this is known */
+    uint32_t threshold_at;     /* in a generation; the count is behind it */
+    uint32_t survivors_at;     /* in the collector's state; 0: not known */
+};
+
+static inline struct cpython_collector
+cpython_collector(unsigned major, unsigned minor)
+{
+    static const struct cpython_collector collectors[] = {
+        [7] = {0,  320, 0,  32, 48, 32, 336},
+        [8] = {0,  344, 0,  24, 24, 16, 224},
+        [9] = {32, 616, 0,  24, 24, 16, 224},
+        [10] = {32, 616, 0,  24, 24, 16, 224},
+        [11] = {40, 648, 0,  24, 24, 16, 224},
+        [12] = {40, 112, 0,  24, 24, 16, 224},
+        [13] = {0,  0,   80, 24, 24, 16, 224},
+        [14] = {0,  0,   88, 24, 24, 16, 0  },
+    };
+    return major == 3 && minor < sizeof(collectors) / sizeof(collectors[0])
+               ? collectors[minor]
+               : (struct cpython_collector){0};
+}
+
 /* Versions whose layout is known. */
 static inline bool
 cpython_is_known(unsigned major, unsigned minor)

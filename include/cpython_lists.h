@@ -71,10 +71,12 @@ struct cpython_lists {
  */
 #define CPYTHON_DEBUG_COOKIE "xdebugpy"
 enum {
+    CPYTHON_DEBUG_FREE_THREADED_AT = 16,
     CPYTHON_DEBUG_INTERPRETERS_AT = 40,
     CPYTHON_DEBUG_STATE_BYTES_AT = 48,
     CPYTHON_DEBUG_NEXT_AT = 64,
     CPYTHON_DEBUG_BYTES = 72, /* how much of it is read */
+    CPYTHON_COLLECTOR_DEBUG_BYTES = 96,
 };
 
 /*

@@ -322,6 +322,20 @@ enum { RECORDING_MOST_TYPES = 1024 };
     "CREATE VIEW v_singles AS SELECT c.process, c.t_us, c.kind,"        \
     " c.label, x.* FROM single x JOIN census c ON c.id = x.census;"
 
+/*
+ * The collector of cycles. Of the oldest generation: how many objects the last
+ * full collection has left in it, and how many were promoted to it since; the
+ * next full one waits until they are a quarter of those.
+ */
+#define RECORDING_TABLE_GENERATION                                            \
+    "CREATE TABLE generation ("                                               \
+    " census INTEGER NOT NULL, generation INTEGER NOT NULL,"                  \
+    " threshold INTEGER, count INTEGER,"                                      \
+    " survivors INTEGER, promoted INTEGER,"                                   \
+    " PRIMARY KEY (census, generation)) WITHOUT ROWID;"                       \
+    "CREATE VIEW v_generations AS SELECT c.process, c.t_us, c.kind, c.label," \
+    " x.* FROM generation x JOIN census c ON c.id = x.census;"
+
 #define RECORDING_TABLES_OF_MALLOC                                  \
     "CREATE TABLE heap ("                                           \
     " census INTEGER NOT NULL,"                                     \
@@ -513,8 +527,8 @@ enum {
         RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON                   \
             RECORDING_TABLES_OF_MALLOC RECORDING_TABLE_PROOF                \
                 RECORDING_TABLES_OF_SITES RECORDING_VIEWS_OF_SITES          \
-                    RECORDING_NEVER_RETURNED RECORDING_TABLE_FINDING        \
-                        RECORDING_VIEWS_OF_CENSUSES RECORDING_VIEW_OF_PAGES \
-                            RECORDING_VIEWS_OF_TIME
+                    RECORDING_NEVER_RETURNED RECORDING_TABLE_GENERATION     \
+                        RECORDING_TABLE_FINDING RECORDING_VIEWS_OF_CENSUSES \
+                            RECORDING_VIEW_OF_PAGES RECORDING_VIEWS_OF_TIME
 
 #endif

@@ -6,6 +6,7 @@
 #include "collector/census/arenas.h"
 #include "collector/census/claims.h"
 #include "collector/census/freelists.h"
+#include "collector/census/generations.h"
 #include "collector/census/heapdeal.h"
 #include "collector/census/heaps.h"
 #include "collector/census/hugetlb.h"
@@ -366,6 +367,7 @@ census_take(struct memory *memory, const struct view *view,
     };
     if (view->runs.n_runs != 0) {
         read_pages(view, census);
+        generations_read(memory, request, &view->runs, census);
         read_ledger(&taking);
         measure_skew(memory, &view->hugetlb, census);
     }

@@ -137,6 +137,21 @@ struct census_never_returned {
     uint64_t dealt_bytes; /* of those that the arenas' reading took for live */
 };
 
+struct census_generation {
+    int64_t threshold;
+    int64_t count;
+};
+
+enum { CENSUS_GENERATIONS = 3 };
+
+/* The collector of cycles. */
+struct census_collector {
+    bool is_known;
+    struct census_generation generations[CENSUS_GENERATIONS];
+    int64_t n_survivors; /* of the last full collection; -1: not known */
+    int64_t n_promoted;  /* to the oldest generation since; likewise */
+};
+
 struct census {
     enum recording_census_kind kind;
     bool is_read;       /* false: the target could not be read, all else is 0 */
@@ -179,6 +194,7 @@ struct census {
     size_t n_types;
     struct census_never_returned never_returned;
     struct census_single singles[N_SINGLES];
+    struct census_collector collector;
     uint64_t started_us; /* CLOCK_MONOTONIC */
     uint64_t took_us;
     uint64_t cpu_us;

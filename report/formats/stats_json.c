@@ -221,6 +221,29 @@ put_types(struct json *json, struct query *query,
     query_free_types(types, n);
 }
 
+static void
+put_generations(struct json *json, struct query *query, int64_t census)
+{
+    size_t n;
+    struct query_generation *generations = query_generations(query, census, &n);
+    if (n == 0)
+        json_null(json, "generations");
+    else
+        json_open(json, "generations", '[');
+    for (size_t i = 0; i < n; i++) {
+        json_open(json, NULL, '{');
+        json_number(json, "generation", (int64_t)i);
+        json_number(json, "threshold", generations[i].threshold);
+        json_number(json, "count", generations[i].count);
+        json_number(json, "survivors", generations[i].survivors);
+        json_number(json, "promoted", generations[i].promoted);
+        json_close(json, '}');
+    }
+    if (n != 0)
+        json_close(json, ']');
+    free(generations);
+}
+
 /* What the last collection of a generation met and left. */
 static void
 put_last_collection(struct json *json, struct query *query, int64_t process,
@@ -381,6 +404,7 @@ put_process(struct json *json, struct query *query,
         put_gc(json, query, process->id);
     else
         json_null(json, "gc"); /* only the counts at the end are kept */
+    put_generations(json, query, census.id);
     struct query_process counted = *process;
     query_count_at(query, &counted, &census);
     put_counters(json, &counted);

@@ -463,6 +463,33 @@ put_gc(struct text *text, struct query *query, int64_t process)
     free(generations);
 }
 
+/* As gc.get_threshold() and gc.get_count() would have said. */
+static void
+put_generations(struct text *text, struct query *query, int64_t census)
+{
+    size_t n;
+    struct query_generation *generations = query_generations(query, census, &n);
+    struct text words = {0};
+    char counts[2][UNITS_BYTES];
+    for (size_t i = 0; i < n; i++)
+        text_addf(&words, "%s%lld of %lld", i == 0 ? "" : ", ",
+                  (long long)generations[i].count,
+                  (long long)generations[i].threshold);
+    if (n != 0 && generations[n - 1].survivors != QUERY_UNKNOWN &&
+        generations[n - 1].promoted != QUERY_UNKNOWN)
+        text_addf(&words,
+                  "; objects that the last full one left: %s, promoted since: "
+                  "%s",
+                  units_count(counts[0], generations[n - 1].survivors),
+                  units_count(counts[1], generations[n - 1].promoted));
+    if (n != 0) {
+        text_add(text, "\n  count of threshold: ");
+        stats_put_wrapped(text, 22, text_of(&words));
+    }
+    text_finish(&words);
+    free(generations);
+}
+
 static bool
 is_exact(const struct query_process *process)
 {
@@ -509,6 +536,7 @@ put_process(struct text *text, struct query *query,
         put_classes(text, query, census);
         put_types(text, query, census);
         stats_kept_text(text, query, process, census);
+        put_generations(text, query, census->id);
     }
     if (strcmp(query_moment(query), "end") == 0)
         put_gc(text, query, process->id);

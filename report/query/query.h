@@ -346,6 +346,18 @@ struct query_sites query_sites(struct query *query, int64_t process,
                                const struct query_census *census);
 void query_free_sites(struct query_sites *sites);
 
+/* What a census saw of the collector of cycles. */
+struct query_generation {
+    int64_t threshold;
+    int64_t count;
+    int64_t survivors; /* of the oldest one alone, as the next */
+    int64_t promoted;
+};
+
+/* By generation; none: a census that did not see them, or before they were. */
+struct query_generation *query_generations(struct query *query, int64_t census,
+                                           size_t *n);
+
 struct query_gc {
     int64_t generation;
     int64_t collections;

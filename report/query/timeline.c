@@ -140,6 +140,35 @@ query_last_collection(struct query *query, int64_t process, int64_t generation,
     return has;
 }
 
+struct query_generation *
+query_generations(struct query *query, int64_t census, size_t *n)
+{
+    struct query_generation *generations = NULL;
+    size_t capacity = 0;
+    bool has_table = false;
+    *n = 0;
+    sqlite3_stmt *row = statement_of(
+        query, "SELECT 1 FROM sqlite_master WHERE name = 'generation'");
+    while (statement_step(query, row))
+        has_table = true;
+    if (!has_table)
+        return NULL;
+    row = statement_about(query,
+                          "SELECT threshold, count, survivors, promoted FROM"
+                          " generation WHERE census = ? ORDER BY generation",
+                          census);
+    while (statement_step(query, row)) {
+        XGROW(generations, capacity, *n);
+        generations[(*n)++] = (struct query_generation){
+            .threshold = statement_number(row, 0),
+            .count = statement_number(row, 1),
+            .survivors = statement_number(row, 2),
+            .promoted = statement_number(row, 3),
+        };
+    }
+    return generations;
+}
+
 /* ---- events ------------------------------------------------------------ */
 
 struct query_event *

@@ -12,7 +12,7 @@ import re
 import time
 
 import chain
-from chain import Live, on_every_interpreter, record, rows, run, same, stats
+from chain import Live, on_every_interpreter, record, rows, run, same, stats, wait_until_quiet
 
 NODES = 6 + 6 ** 2 + 6 ** 3 + 6 ** 4 + 6 ** 5  # of a tree: 9,330
 MOST_OF_WEAK = 100  # objects that a collection may find where parents are weak
@@ -334,6 +334,74 @@ def test_a_child_has_its_own_rss():
                  " slot DESC LIMIT 1" % process)[0][0] for process in (1, 2)]
     if None in last or not last[1] < 100 << 20 < last[0]:
         raise AssertionError("RSS of parent and child: %r" % last)
+
+
+# ---- the collector's own numbers -------------------------------------------
+
+GENERATIONS = """
+import gc, os
+gc.disable()
+gc.set_threshold(901, 12, 13)
+kept = [[] for i in range(50000)]
+gc.collect()
+objects = len(gc.get_objects())
+more = [[] for i in range(5000)]
+gc.collect(1)
+for i in range(4):
+    gc.collect(0)
+last = [[] for i in range(300)]
+numbers = gc.get_count()
+os.write(1, ('%d %d %d %d\\n' % (numbers + (objects,))).encode())
+os.read(0, 1)
+"""
+
+FEW = 30  # objects that asking makes
+
+
+def generations(interpreter):
+    with Live(interpreter.path, "-c", GENERATIONS) as live:
+        *counts_then, objects = map(int, live.line().split())
+        wait_until_quiet(live.stats("end")["pid"])
+        live.mark("quiet")
+        found = live.stats("quiet")["generations"]
+        text = " ".join(run(chain.chain.residue, "stats", live.recording +
+                            "@quiet").stdout.decode().split())
+        same("exit status", live.end(), 0)
+    same("thresholds", [row["threshold"] for row in found], [901, 12, 13])
+    ours = [row["count"] for row in found]
+    same("counts", ours[1:], counts_then[1:])
+    if abs(ours[0] - counts_then[0]) > FEW:
+        raise AssertionError("count: ours %r, true %r" % (ours, counts_then))
+    oldest = found[2]
+    if not interpreter.is_at_least(3, 14) and (
+            abs(oldest["survivors"] - objects) > FEW or
+            abs(oldest["promoted"] - 5000) > FEW):
+        raise AssertionError("objects: ours %r, true %d and 5000" %
+                             (oldest, objects))
+    words = "%d of 901, %d of 12, %d of 13" % tuple(ours)
+    if words not in text:
+        raise AssertionError("%r is not in the text of stats" % words)
+    return words
+
+
+def test_thresholds_and_counts():
+    """Thresholds and counts at a census are gc.get_threshold's and get_count's
+    """
+    return on_every_interpreter(
+        generations, skip=lambda one: None if (3, 7) <= one.version < (3, 15)
+        else "where it keeps them is not known")
+
+
+def test_thresholds_that_are_not_known():
+    """Of 2.7 and 3.6 thresholds are null, and nothing is said of them"""
+    def check(interpreter):
+        result, recording = record(interpreter.path, "-c", "print(1)")
+        same("exit status", result.returncode, 0)
+        same("generations", stats(recording)["processes"][0]["generations"],
+             None)
+        return "null"
+    return on_every_interpreter(check, skip=lambda one: "they are known"
+                                if (3, 7) <= one.version < (3, 15) else None)
 
 
 def test_where_there_is_no_lane():

@@ -309,3 +309,26 @@ Test(details, what_is_never_returned_has_rows_of_its_own)
               "1|interned_str|0|0");
     check_eq(number("SELECT count(*) FROM single"), 2);
 }
+
+static const struct census_collector collector = {
+    .is_known = true,
+    .generations = {{700, 3}, {10, 4}, {11, 5}},
+    .n_survivors = 6,
+    .n_promoted = -1,
+};
+
+Test(details, generations_are_rows_where_they_are_known)
+{
+    struct census *census = xcalloc(1, sizeof(*census));
+    check_true(details_put(details, census, 1));
+    census->collector = collector;
+    check_true(details_put(details, census, 2));
+    census_destroy(census);
+    check_eq(number("SELECT count(*) FROM generation"), 3);
+    check_row("SELECT * FROM generation WHERE generation = 0", "2|0|700|3|-|-");
+    check_row("SELECT * FROM generation WHERE generation = 2", "2|2|11|5|6|-");
+    run("CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY);"
+        "INSERT INTO temp.doomed VALUES (2)");
+    check_true(details_drop(details));
+    check_eq(number("SELECT count(*) FROM generation"), 0);
+}

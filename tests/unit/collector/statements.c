@@ -96,11 +96,11 @@ Test(statements, without_the_schema_there_are_none)
 Test(statements, every_view_can_be_read)
 {
     static const char *const views[] = {
-        "v_processes",      "v_censuses", "v_ledger",      "v_classes",
-        "v_arenas",         "v_types",    "v_heaps",       "v_mappings",
-        "v_pages",          "v_gc",       "v_collections", "v_timeline",
-        "v_never_returned", "v_sites",    "v_frames",      "v_blocks27",
-        "v_singles",
+        "v_processes",      "v_censuses",    "v_ledger",      "v_classes",
+        "v_arenas",         "v_types",       "v_heaps",       "v_mappings",
+        "v_pages",          "v_gc",          "v_collections", "v_timeline",
+        "v_never_returned", "v_sites",       "v_frames",      "v_blocks27",
+        "v_singles",        "v_generations",
     };
     char sql[64];
     for (size_t i = 0; i < countof(views); i++) {

@@ -120,3 +120,35 @@ Test(collections_read, those_of_an_older_recording_say_less)
     check_eq(last.rss_after, QUERY_UNKNOWN);
     query_close(query);
 }
+
+Test(collections_read, generations_are_those_of_a_census)
+{
+    recorded_seal(&recorded);
+    change("INSERT INTO generation VALUES (4, 1, 10, 3, NULL, NULL),"
+           " (4, 0, 700, 2, NULL, NULL), (4, 2, 11, 1, 30000, 0),"
+           " (5, 0, 1, 1, NULL, NULL)");
+    struct query *query = open_end();
+    size_t n;
+    struct query_generation *all = query_generations(query, 4, &n);
+    check_eq(n, 3);
+    check_eq(all[0].threshold, 700);
+    check_eq(all[1].count, 3);
+    check_eq(all[1].survivors, QUERY_UNKNOWN);
+    check_eq(all[2].survivors, 30000);
+    check_eq(all[2].promoted, 0);
+    free(all);
+    free(query_generations(query, 6, &n));
+    check_eq(n, 0);
+    query_close(query);
+}
+
+Test(collections_read, generations_of_an_older_recording_are_not_known)
+{
+    recorded_seal(&recorded);
+    change("DROP VIEW v_generations; DROP TABLE generation");
+    struct query *query = open_end();
+    size_t n = 1;
+    cr_assert_null(query_generations(query, 1, &n));
+    check_eq(n, 0);
+    query_close(query);
+}
