@@ -58,10 +58,9 @@ struct image {
     struct collections collections; /* that are not handed on yet */
     unsigned python_major;          /* 0: none, or one that is not known */
     unsigned python_minor;
-    bool
-        is_python_found; /* by looking: it was not told, nor what it asks for */
-    bool had_arenas;     /* a census has seen some */
-    bool is_native;      /* the last one told no more of its interpreter */
+    bool is_python_found; /* by looking: nothing was told of it */
+    bool had_arenas;      /* a census has seen some */
+    bool is_native;       /* the last one told no more of its interpreter */
     /*
      * While there is none: who has mapped what may be an arena, unless it lies
      * in the image that was looked at last and is none.

@@ -15,7 +15,7 @@ import chain
 from chain import collector_of, rows, same, stats, wait_for
 from oracle import Collector, Lives, Oracle, Unheard, check_lossless, compare
 
-ROUNDS = "300000"  # of one thread: three times what the pipe and memory hold
+ROUNDS = "300000"  # of one thread: over twice what the pipe and memory hold
 
 
 # ---- programs that can be held back ----------------------------------------
