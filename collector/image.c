@@ -10,6 +10,7 @@
 enum {
     MOST_STACKS = 16384, /* beyond them a stack is unexplained */
     MOST_DRAINS = 64,    /* of a target that tells faster than we read */
+    MOST_STRANGE = 4096, /* mappings kept in case there is an interpreter */
 };
 
 static_assert((int)WIRE_MOST_STACKS <= (int)LIVEMAP_MOST_STACKS &&
@@ -18,6 +19,12 @@ static_assert((int)WIRE_MOST_STACKS <= (int)LIVEMAP_MOST_STACKS &&
               "what may be told can be kept");
 
 /* ---- records ----------------------------------------------------------- */
+
+static uint32_t
+buffer_of(const struct image *image)
+{
+    return source_buffer(image->source);
+}
 
 /*
  * What obmalloc asks mmap for, and asks in the interpreter's own text. As long
@@ -28,9 +35,24 @@ may_be_pythons(const struct image *image, const struct wire_map *map)
 {
     const struct wire_range *text = &image->hello.python_text;
     const uint32_t flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    return (text->n_bytes == 0 || map->caller - text->start < text->n_bytes) &&
-           map->fd == -1 && map->protection == (PROT_READ | PROT_WRITE) &&
+    const bool is_callers =
+        text->n_bytes == 0
+            ? arenas_is_size(map->n_bytes) && image->n_strange < MOST_STRANGE
+            : map->caller - text->start < text->n_bytes;
+    return is_callers && map->fd == -1 &&
+           map->protection == (PROT_READ | PROT_WRITE) &&
            (map->record.detail & flags) == flags;
+}
+
+static void
+note_arena_buffer(struct image *image)
+{
+    const uint32_t buffer = buffer_of(image);
+    image->has_more_arena_buffers =
+        image->has_more_arena_buffers ||
+        (image->has_arena_buffer && buffer != image->arena_buffer);
+    image->has_arena_buffer = true;
+    image->arena_buffer = buffer;
 }
 
 static void
@@ -58,6 +80,9 @@ on_map(void *context, const struct wire_map *map)
         arenas_map(image->arenas, map->stamp, map->addr, map->n_bytes,
                    image->now_us);
         note_caller(image, map);
+        image->n_strange += image->hello.python_text.n_bytes == 0;
+        if (arenas_is_size(map->n_bytes))
+            note_arena_buffer(image);
     }
     if (is_anonymous(map))
         mappings_map(image->mappings, map->stamp, map->addr, map->n_bytes,
@@ -69,8 +94,9 @@ on_map(void *context, const struct wire_map *map)
 static void
 on_unmap(void *context, const struct wire_unmap *unmap)
 {
-    const struct image *image = context;
-    arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes);
+    struct image *image = context;
+    if (arenas_unmap(image->arenas, unmap->stamp, unmap->addr, unmap->n_bytes))
+        note_arena_buffer(image);
     mappings_unmap(image->mappings, unmap->stamp, unmap->addr, unmap->n_bytes);
 }
 
@@ -78,19 +104,13 @@ on_unmap(void *context, const struct wire_unmap *unmap)
 static void
 on_remap(void *context, const struct wire_remap *remap)
 {
-    const struct image *image = context;
+    struct image *image = context;
     arenas_unmap(image->arenas, remap->death_stamp, remap->old_addr,
                  remap->old_bytes);
     mappings_unmap(image->mappings, remap->death_stamp, remap->old_addr,
                    remap->old_bytes);
     mappings_map(image->mappings, remap->stamp, remap->addr, remap->n_bytes,
                  remap->caller);
-}
-
-static uint32_t
-buffer_of(const struct image *image)
-{
-    return source_buffer(image->source);
 }
 
 /* Words of one kind that say nothing of the others. */
@@ -345,6 +365,10 @@ on_gc(void *context, const struct wire_gc *collection)
     };
     if (!gc_collect(&image->gc, collection->record.detail, &one))
         return;
+    if (collections_are_full(&image->collections))
+        collections_pass_all(&image->collections, NULL,
+                             image->listener.collected,
+                             image->listener.context);
     collections_add(&image->collections,
                     &(struct collection){
                         .generation = collection->record.detail,
@@ -359,11 +383,12 @@ on_gc(void *context, const struct wire_gc *collection)
                     });
 }
 
-/* NULL: some may have come or gone unheard. */
+/* NULL: some may have come or gone unheard, or not in their order. */
 static const struct arenas *
 known_arenas(struct image *image)
 {
-    return image->hello.python_text.n_bytes != 0 &&
+    return image->hello.python_text.n_bytes != 0 && !image->is_python_found &&
+                   !image->has_more_arena_buffers &&
                    image_totals(image).lost_events == 0
                ? image->arenas
                : NULL;
@@ -476,6 +501,7 @@ image_take_python(struct image *image, const struct python *python)
     snprintf(hello->python_version, sizeof(hello->python_version), "%.*s",
              (int)sizeof(hello->python_version) - 1, python->version);
     image->is_python_found = true;
+    arenas_forget_order(image->arenas);
     read_python_version(image);
 }
 
@@ -636,64 +662,4 @@ image_uses(const struct image *image, size_t *n)
     return image->sites == NULL || image->turns == NULL
                ? NULL
                : sites_list(image->sites, turns_map(image->turns), n);
-}
-
-static struct census_range
-range_of(const struct wire_range *range)
-{
-    return (struct census_range){range->start, range->n_bytes};
-}
-
-/* As a census knows them; the caller frees them. */
-static struct census_block *
-list_blocks(const struct image *image, uint64_t since_us, size_t *n)
-{
-    struct blocks_block *known = blocks_list(image->blocks, since_us, n);
-    struct census_block *blocks = xcalloc(*n, sizeof(*blocks));
-    for (size_t i = 0; i < *n; i++)
-        blocks[i] = (struct census_block){
-            .addr = known[i].addr,
-            .n_bytes = known[i].n_bytes,
-            .is_python = known[i].is_python,
-            .is_gone = known[i].is_gone,
-        };
-    free(known);
-    return blocks;
-}
-
-struct census_request
-image_request(const struct image *image, const struct census_occasion *occasion)
-{
-    struct census_request request = {
-        .kind = occasion->kind,
-        .python_major = image->python_major,
-        .python_minor = image->python_minor,
-        .has_python = image->hello.python_version[0] != '\0',
-        .had_arenas = image->had_arenas,
-        .python_runtime = image->hello.python_runtime,
-        .python_text = range_of(&image->hello.python_text),
-        .own = {range_of(&image->hello.image),
-                range_of(&image->hello.private_use)},
-        .shared_inode = source_shared_inode(image->source),
-        .wants_types = occasion->wants_types,
-        .types_budget_us = occasion->types_budget_us,
-        .wants_proofs = occasion->kind == CENSUS_mark,
-        .n_control_blocks = image->n_control_blocks,
-        .control_blocks =
-            xcalloc(image->n_control_blocks, sizeof(image->control_blocks[0])),
-    };
-    if (image->n_control_blocks != 0)
-        memcpy(request.control_blocks, image->control_blocks,
-               image->n_control_blocks * sizeof(image->control_blocks[0]));
-    request.n_stacks = image->n_stacks;
-    request.stacks = xcalloc(image->n_stacks, sizeof(image->stacks[0]));
-    if (image->n_stacks != 0)
-        memcpy(request.stacks, image->stacks,
-               image->n_stacks * sizeof(image->stacks[0]));
-    request.mappings =
-        mappings_list(image->mappings, occasion->seen_us, &request.n_mappings);
-    request.blocks = list_blocks(image, occasion->seen_us, &request.n_blocks);
-    request.candidates = arenas_candidates(image->arenas, occasion->now_us,
-                                           &request.n_candidates);
-    return request;
 }

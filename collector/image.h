@@ -68,6 +68,14 @@ struct image {
     uint64_t arena_caller; /* 0: nobody */
     struct wire_range stranger;
     unsigned n_looks;
+    unsigned n_strange; /* mappings that were kept before it was known */
+    /*
+     * Events of one buffer come in their order, so that how many arenas there
+     * were at a moment is only known while one buffer tells of arenas.
+     */
+    bool has_arena_buffer;
+    bool has_more_arena_buffers;
+    uint32_t arena_buffer;
     bool is_open;        /* somebody holds the pipe's other end */
     uint32_t end_ticket; /* of a census the target waits for; 0: none */
     int64_t exit_status; /* as the target told it, or -1 */
@@ -123,18 +131,5 @@ struct sites_use *image_uses(const struct image *image, size_t *n);
 
 /* Takes what there is, until nothing is held back any more. */
 void image_settle(struct image *image, uint64_t now_us);
-
-/* Why and when a census is taken; times of the recording. */
-struct census_occasion {
-    enum recording_census_kind kind;
-    bool wants_types;
-    uint64_t types_budget_us; /* 0: as long as they take */
-    uint64_t seen_us;         /* of its view */
-    uint64_t now_us;
-};
-
-/* What a census needs to know; census_request_finish frees it. */
-struct census_request image_request(const struct image *image,
-                                    const struct census_occasion *occasion);
 
 #endif

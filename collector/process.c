@@ -281,15 +281,22 @@ process_is_same(const struct process *process)
 
 /* ---- time -------------------------------------------------------------- */
 
+/* What was mapped before the interpreter was found may be anybody's: -1. */
+static int64_t
+count_arenas(const struct image *image)
+{
+    if (image->python_major == 0)
+        return 0;
+    return image->is_python_found ? -1 : (int64_t)arenas_count(image->arenas);
+}
+
 static void
 note_tick(struct process *process)
 {
     const struct timeline_values values = {
         .rss = (int64_t)process->rss_bytes,
         .live = process_moment(process).live_bytes,
-        .arenas = process->image->python_major == 0
-                      ? 0
-                      : (int64_t)arenas_count(process->image->arenas),
+        .arenas = count_arenas(process->image),
         .cgroup =
             membership_tick(&process->membership, process_now_us(process)),
     };

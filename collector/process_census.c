@@ -1,5 +1,6 @@
 #include "collector/process_census.h"
 
+#include "collector/occasion.h"
 #include "collector/process_python.h"
 #include "collector/process_rows.h"
 #include "collector/process_state.h"
@@ -73,7 +74,7 @@ ask(struct survey_job *job)
     if (errand->image == process->image)
         process_find_python(process);
     census_request_finish(&job->request);
-    job->request = image_request(errand->image, &errand->occasion);
+    job->request = occasion_request(errand->image, &errand->occasion);
 }
 
 /* After the filing: who waits for the census need not wait for this. */

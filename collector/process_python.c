@@ -4,7 +4,7 @@
 #include "collector/python.h"
 #include "include/xalloc.h"
 
-enum { MOST_LOOKS = 64 }; /* at whoever maps what an interpreter might */
+enum { MOST_LOOKS = 16 }; /* at whoever maps what an interpreter might */
 
 char *
 process_note(const struct process *process)

@@ -21,8 +21,11 @@ enum {
     MOST_MAPS_BYTES = 64 * 1024 * 1024,
 };
 
-/* More than any table of symbols, or constants, of an interpreter. */
-#define MOST_SECTION_BYTES ((uint64_t)128 * 1024 * 1024)
+/*
+ * More than any table of symbols, or constants, of an interpreter. A file may
+ * be anybody's, and is read by the loop: one of each is looked at.
+ */
+#define MOST_SECTION_BYTES ((uint64_t)64 * 1024 * 1024)
 
 /* ---- versions ---------------------------------------------------------- */
 
@@ -229,10 +232,11 @@ look_up(const struct image_file *file, const Elf64_Shdr *table,
 static bool
 find_symbols(const struct image_file *file, uint64_t *values)
 {
-    for (unsigned i = 0; i < file->elf.e_shnum; i++) {
-        if (file->sections[i].sh_type == SHT_DYNSYM)
-            look_up(file, &file->sections[i], values);
-    }
+    unsigned i = 0;
+    while (i < file->elf.e_shnum && file->sections[i].sh_type != SHT_DYNSYM)
+        i++;
+    if (i < file->elf.e_shnum)
+        look_up(file, &file->sections[i], values);
     return values[GET_VERSION] != 0;
 }
 
@@ -268,15 +272,17 @@ is_rodata(const struct image_file *file, const Elf64_Shdr *section)
 static bool
 version_by_text(const struct image_file *file, const char *name, char *version)
 {
-    bool has_found = false;
-    for (unsigned i = 0; i < file->elf.e_shnum && !has_found; i++) {
-        const Elf64_Shdr *section = &file->sections[i];
-        char *bytes =
-            is_rodata(file, section) ? read_section(file, section) : NULL;
-        has_found = bytes != NULL &&
-                    python_version_in(bytes, section->sh_size, name, version);
-        free(bytes);
-    }
+    unsigned i = 0;
+    while (i < file->elf.e_shnum && !is_rodata(file, &file->sections[i]))
+        i++;
+    if (i == file->elf.e_shnum)
+        return false;
+    const Elf64_Shdr *section = &file->sections[i];
+    char *bytes = read_section(file, section);
+    const bool has_found =
+        bytes != NULL &&
+        python_version_in(bytes, section->sh_size, name, version);
+    free(bytes);
     return has_found;
 }
 

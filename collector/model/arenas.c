@@ -321,24 +321,29 @@ die(struct arenas *arenas, size_t at, uint64_t stamp)
     return true;
 }
 
-static void
+/* Whether an arena did. */
+static bool
 die_where_touched(struct arenas *arenas, uint64_t stamp, uint64_t start,
                   uint64_t n_bytes)
 {
     const uint64_t reach = CPYTHON_HUGE_ARENA;
+    bool has_died = false;
     size_t i = first_living(arenas, start < reach ? 0 : start - reach);
     while (i < arenas->n_living && arenas->living[i]->start < start + n_bytes) {
         const struct mapping *mapping = arenas->living[i];
         if (start >= mapping->start + mapping->n_bytes ||
             !die(arenas, i, stamp))
             i++;
+        else
+            has_died = has_died || arenas_is_size(mapping->n_bytes);
     }
+    return has_died;
 }
 
 static_assert((int)LARGEST_CHUNK <= (int)CPYTHON_HUGE_ARENA,
               "nothing that we know reaches further");
 
-void
+bool
 arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
              uint64_t n_bytes)
 {
@@ -346,10 +351,17 @@ arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
     if (mapping != NULL && mapping->death_stamp != 0 &&
         stamp > mapping->death_stamp)
         mapping->death_stamp = stamp; /* its birth in between comes late */
-    die_where_touched(arenas, stamp, start, n_bytes);
+    const bool has_died = die_where_touched(arenas, stamp, start, n_bytes);
     if (mapping == NULL && (arenas_is_size(n_bytes) || is_chunk_size(n_bytes)))
         add_unborn(arenas, stamp, start, n_bytes);
     bury(arenas);
+    return has_died || arenas_is_size(n_bytes);
+}
+
+void
+arenas_forget_order(struct arenas *arenas)
+{
+    arenas->last_birth_stamp = 0;
 }
 
 /* ---- what is known ----------------------------------------------------- */

@@ -30,12 +30,15 @@ struct arenas *arenas_clone(const struct arenas *arenas, uint64_t stamp);
 void arenas_map(struct arenas *arenas, uint64_t stamp, uint64_t start,
                 uint64_t n_bytes, uint64_t now_us);
 
-/* Any range: every mapping it touches is gone. */
-void arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
+/* Any range: every mapping it touches is gone. Whether an arena may be. */
+bool arenas_unmap(struct arenas *arenas, uint64_t stamp, uint64_t start,
                   uint64_t n_bytes);
 
 /* Whether a mapping of that size may be an arena. */
 bool arenas_is_size(uint64_t n_bytes);
+
+/* Who mapped what is there was not known: of none is it known to be full. */
+void arenas_forget_order(struct arenas *arenas);
 
 /* How many arenas are mapped, by their sizes. */
 size_t arenas_count(const struct arenas *arenas);

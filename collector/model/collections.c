@@ -5,11 +5,19 @@
 
 #include "include/xalloc.h"
 
+enum { MOST_WAITING = 16384 };
+
 void
 collections_finish(struct collections *collections)
 {
     free(collections->waiting);
     *collections = (struct collections){0};
+}
+
+bool
+collections_are_full(const struct collections *collections)
+{
+    return collections->n >= MOST_WAITING;
 }
 
 void

@@ -9,6 +9,7 @@
 #ifndef COLLECTOR_MODEL_COLLECTIONS_H
 #define COLLECTOR_MODEL_COLLECTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,9 @@ struct collections {
 };
 
 void collections_finish(struct collections *collections);
+
+/* A pass that does not end must not let them be ever more. */
+bool collections_are_full(const struct collections *collections);
 
 void collections_add(struct collections *collections,
                      const struct collection *one);

@@ -439,3 +439,11 @@ Test(arenas, a_child_knows_their_number_from_its_fork_on)
     check_eq(count_at(child, 8), 0);
     arenas_destroy(child);
 }
+
+Test(arenas, an_unmapping_says_whether_it_may_have_been_an_arenas)
+{
+    arenas_map(arenas, 2, BASE, ARENA, 0);
+    check_true(!arenas_unmap(arenas, 4, BASE + 4 * (uint64_t)ARENA, 4096));
+    check_true(arenas_unmap(arenas, 5, BASE + 8 * (uint64_t)ARENA, ARENA));
+    check_true(arenas_unmap(arenas, 6, BASE + 4096, 4096));
+}

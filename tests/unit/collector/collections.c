@@ -118,3 +118,12 @@ Test(collections, at_the_end_all_are_handed_on)
     pass(); /* nothing is ripe yet */
     check_eq(n_told, 2);
 }
+
+Test(collections, there_are_not_ever_more_that_wait)
+{
+    unsigned n = 0;
+    for (; !collections_are_full(&collections) && n < 1u << 20; n++)
+        collect(n, 0, 0);
+    check_true(n > 1000);
+    check_true(n < 1u << 20);
+}

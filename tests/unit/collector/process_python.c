@@ -77,7 +77,7 @@ Test(process_python, a_stranger_is_remembered)
 
 Test(process_python, what_was_found_is_as_if_it_had_been_told)
 {
-    image = (struct image){0};
+    image = (struct image){.arenas = arenas_create()};
     const struct python python = {
         .version = "3.99.0 with a long tail",
         .text_start = 4096,
@@ -90,4 +90,5 @@ Test(process_python, what_was_found_is_as_if_it_had_been_told)
     check_eq(image.hello.python_runtime, 77);
     check_eq(image.python_major, 0);
     check_true(image.is_python_found);
+    arenas_destroy(image.arenas);
 }
