@@ -23,12 +23,8 @@ static struct {
     uint64_t inode;
 } resident = {.fd = -1};
 
-/*
- * The second number of seven. What is no such line is another file's, whose
- * number the target has taken.
- */
-static uint64_t
-parse(const char *line, long n_bytes)
+uint64_t
+resident_parse(const char *line, long n_bytes)
 {
     uint64_t fields[N_FIELDS] = {0};
     unsigned n = 0;
@@ -47,6 +43,15 @@ parse(const char *line, long n_bytes)
                : 0;
 }
 
+/* The target may have given its number to another file. */
+static bool
+is_ours(int fd)
+{
+    struct stat is;
+    return raw_call3(SYS_fstat, fd, (long)(uintptr_t)&is, 0) == 0 &&
+           is.st_dev == resident.device && is.st_ino == resident.inode;
+}
+
 uint64_t
 resident_bytes(void)
 {
@@ -54,9 +59,13 @@ resident_bytes(void)
     if (fd < 0)
         return 0;
     char line[LINE_BYTES];
+    if (!is_ours(fd)) {
+        atomic_store(&resident.fd, -1);
+        return 0;
+    }
     const long n =
         raw_call4(SYS_pread64, fd, (long)(uintptr_t)line, sizeof(line), 0);
-    const uint64_t n_bytes = n > 0 ? parse(line, n) : 0;
+    const uint64_t n_bytes = n > 0 ? resident_parse(line, n) : 0;
     if (n_bytes == 0) /* it is ours no more */
         atomic_store(&resident.fd, -1);
     return n_bytes;
@@ -90,9 +99,7 @@ void
 resident_close(void)
 {
     const int fd = atomic_exchange(&resident.fd, -1);
-    struct stat is;
-    if (fd >= 0 && raw_call3(SYS_fstat, fd, (long)(uintptr_t)&is, 0) == 0 &&
-        is.st_dev == resident.device && is.st_ino == resident.inode)
+    if (fd >= 0 && is_ours(fd))
         raw_close(fd);
 }
 
@@ -101,4 +108,10 @@ resident_forbid(void)
 {
     atomic_store(&resident.is_forbidden, true);
     resident_close();
+}
+
+bool
+resident_is_forbidden(void)
+{
+    return atomic_load(&resident.is_forbidden);
 }

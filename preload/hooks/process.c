@@ -305,7 +305,9 @@ prctl(int option, ...)
 
     real_resolve();
     if ((option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP) &&
-        process_is_ours())
+        process_mode() != PROCESS_OFF &&
+        !resident_is_forbidden() && /* a sandbox may know of no call of ours */
+        (process_birth() != PROCESS_KNOWN || process_is_ours()))
         resident_forbid();
     return real.prctl(option, second, third, fourth, fifth);
 }

@@ -118,14 +118,18 @@ def check_lane(told, ours):
     return ours
 
 
+class Disturbed(AssertionError):
+    """The machine did something else between our clock and the script's."""
+
+
 def check_pauses(told, ours):
     """Of the generations 1 and 2: those of 0 are as short as the callback."""
     long = [i for i, line in enumerate(ours) if line[0] > 0]
     our_us = sum(ours[i][3] for i in long)
     their_us = sum(told["lane"][i][4] for i in long) / 1000
     if abs(our_us - their_us) > PAUSES_TOLERANCE * their_us:
-        raise AssertionError("pauses of %d collections: ours %d us, true %d" %
-                             (len(long), our_us, their_us))
+        raise Disturbed("pauses of %d collections: ours %d us, true %d" %
+                        (len(long), our_us, their_us))
     return our_us
 
 
@@ -143,6 +147,17 @@ def check_phases(told, ours):
 
 
 def lane(interpreter):
+    """Of three runs, one may have none of its pauses interrupted."""
+    for _ in range(2):
+        try:
+            return run_of_lane(interpreter)
+        except Disturbed as why:
+            chain.print_comment("once more: %s" % why)
+            chain.fresh_folder()
+    return run_of_lane(interpreter)
+
+
+def run_of_lane(interpreter):
     with Live(interpreter.path, "-c", PROGRAM) as live:
         told = json.loads(live.line())
         time.sleep(0.3)
@@ -303,6 +318,66 @@ def test_a_sandbox_is_not_asked():
     if None in own[:2]:
         raise AssertionError("RSS: %r" % own)
     same("RSS, in the sandbox", own[2:] + of_child, [None] * 3)
+
+
+THREADS = """
+import gc, threading
+gc.disable()
+def work():
+    mine = [[] for i in range(200000)]
+    del mine
+    gc.collect()
+first = [[] for i in range(200000)]
+gc.collect()
+for i in range(2):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    more = [[] for i in range(100000)]
+    gc.collect()
+"""
+
+
+def test_arenas_of_two_threads():
+    """Where several threads map arenas their number is not said, not guessed"""
+    result, recording = record(chain.some_python().path, "-c", THREADS)
+    same("exit status", result.returncode, 0)
+    found = rows(recording, "SELECT arenas_before, arenas_after FROM "
+                 "v_collections WHERE generation = 2 AND process = 1 "
+                 "ORDER BY t_us, slot")
+    if len(found) < 5:
+        raise AssertionError("collections: %r" % found)
+    same("after two threads", found[-2:], [(None, None)] * 2)
+
+
+TWICE = """
+import ctypes, os, struct
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 38, 22
+instructions = [(0x20, 0, 0, 0)]
+kills = [39, 110, 5, 17, 302]
+for i, number in enumerate(kills):
+    instructions.append((0x15, len(kills) - i, 0, number))
+instructions += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x80000000)]
+code = ctypes.create_string_buffer(
+    b''.join(struct.pack('HBBI', *one) for one in instructions))
+program = ctypes.create_string_buffer(
+    struct.pack('HxxxxxxQ', len(instructions), ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+for i in range(2):
+    assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.prctl(PR_SET_SECCOMP, 2, ctypes.byref(program)) == 0
+os.write(1, b'twice\\n')
+libc.syscall(231, 0) # exit_group
+"""
+
+
+def test_a_sandbox_in_a_sandbox():
+    """Who asks for a second sandbox within a first is not ended by us"""
+    for environment in ({}, {"RESIDUE_DISABLE": "1"}):
+        result, _ = record(chain.some_python().path, "-c", TWICE,
+                           env=dict(chain.clean_environment(), **environment))
+        same("exit status, output", (result.returncode, result.stdout),
+             (0, b"twice\n"))
 
 
 def test_a_child_has_its_own_rss():

@@ -143,15 +143,26 @@ read_of(const char *content)
     return n_bytes;
 }
 
+Test(resident, a_file_that_took_our_number_is_not_read)
+{
+    check_eq(read_of("51819 51574 349 1 0 51289 0\n"), 0);
+}
+
+static uint64_t
+parsed(const char *line)
+{
+    return resident_parse(line, (long)strlen(line));
+}
+
 Test(resident, a_line_of_another_form_is_nothing)
 {
-    check_eq(read_of("51819 51574 349 1 0 51289 0\n"), 51574 * 4096);
-    check_eq(read_of("51819 51574 349 1 0 51289 0"), 0);
-    check_eq(read_of("51819 51574 349 1 0 51289\n"), 0);
-    check_eq(read_of("51819 51574 349 1 0 51289 0 7\n"), 0);
-    check_eq(read_of("51819 51574 349 1  51289 0 7\n"), 0);
-    check_eq(read_of("51819 51574 349 1 0 51289 0\n\n"), 0);
-    check_eq(read_of("51819 -1574 349 1 0 51289 0\n"), 0);
-    check_eq(read_of("a file of somebody else\n"), 0);
-    check_eq(read_of(""), 0);
+    check_eq(parsed("51819 51574 349 1 0 51289 0\n"), 51574 * 4096);
+    check_eq(parsed("51819 51574 349 1 0 51289 0"), 0);
+    check_eq(parsed("51819 51574 349 1 0 51289\n"), 0);
+    check_eq(parsed("51819 51574 349 1 0 51289 0 7\n"), 0);
+    check_eq(parsed("51819 51574 349 1  51289 0 7\n"), 0);
+    check_eq(parsed("51819 51574 349 1 0 51289 0\n\n"), 0);
+    check_eq(parsed("51819 -1574 349 1 0 51289 0\n"), 0);
+    check_eq(parsed("a file of somebody else\n"), 0);
+    check_eq(parsed(""), 0);
 }
