@@ -42,6 +42,12 @@ void stats_kept_text(struct text *text, struct query *query,
                      const struct query_process *process,
                      const struct query_census *census);
 
+/* What waited for the collector of cycles: `cyclic_garbage`, a table. */
+void stats_garbage(struct json *json, struct query *query,
+                   const struct query_process *process);
+void stats_garbage_text(struct text *text, struct query *query,
+                        const struct query_process *process);
+
 /*
  * The objects of one type at each census, of each process that has had one:
  * {"schema":"residue.population/1", ...}, and as a table.

@@ -404,6 +404,7 @@ put_process(struct json *json, struct query *query,
         put_gc(json, query, process->id);
     else
         json_null(json, "gc"); /* only the counts at the end are kept */
+    stats_garbage(json, query, process);
     put_generations(json, query, census.id);
     struct query_process counted = *process;
     query_count_at(query, &counted, &census);

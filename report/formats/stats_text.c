@@ -538,8 +538,10 @@ put_process(struct text *text, struct query *query,
         stats_kept_text(text, query, process, census);
         put_generations(text, query, census->id);
     }
-    if (strcmp(query_moment(query), "end") == 0)
+    if (strcmp(query_moment(query), "end") == 0) {
         put_gc(text, query, process->id);
+        stats_garbage_text(text, query, process);
+    }
     put_malloc(text, process);
     stats_sites_text(text, query, process->id, census);
 }

@@ -437,6 +437,25 @@ struct query_collection *query_collections(struct query *query, int64_t process,
 bool query_last_collection(struct query *query, int64_t process,
                            int64_t generation, struct query_collection *last);
 
+/*
+ * From when on each collection of all processes is a row: those before may have
+ * lost their slot in the ring to later ones. INT64_MIN: none has.
+ */
+int64_t query_collections_since(struct query *query);
+
+/* A census that has all types of a process, and when it read them. */
+struct query_typed {
+    int64_t census;
+    int64_t start_us;
+    int64_t end_us;
+    int64_t image; /* how many execs were before */
+    bool is_whole; /* nothing that it could not read, no types added up */
+};
+
+/* In order of their time; the caller frees them. */
+struct query_typed *query_typed_censuses(struct query *query, int64_t process,
+                                         size_t *n);
+
 struct query_event {
     int64_t t_us;
     int64_t process;

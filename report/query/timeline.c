@@ -140,6 +140,46 @@ query_last_collection(struct query *query, int64_t process, int64_t generation,
     return has;
 }
 
+int64_t
+query_collections_since(struct query *query)
+{
+    int64_t since_us = INT64_MIN;
+    sqlite3_stmt *row =
+        statement_of(query, "SELECT count(*), min(t_us) FROM collection");
+    while (statement_step(query, row)) {
+        if (statement_number(row, 0) >= RECORDING_COLLECTION_SLOTS)
+            since_us = statement_number(row, 1);
+    }
+    return since_us;
+}
+
+struct query_typed *
+query_typed_censuses(struct query *query, int64_t process, size_t *n)
+{
+    struct query_typed *all = NULL;
+    size_t capacity = 0;
+    *n = 0;
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT id, t_us, t_us + took_us, image, torn = 0 AND"
+        " in_swap_bytes = 0 AND NOT EXISTS (SELECT 1 FROM type"
+        " WHERE census = c.id AND name = '" RECORDING_TYPE_OTHER "')"
+        " FROM census c WHERE process = ? AND has_types = 1"
+        " AND took_us IS NOT NULL ORDER BY t_us, id",
+        process);
+    while (statement_step(query, row)) {
+        XGROW(all, capacity, *n);
+        all[(*n)++] = (struct query_typed){
+            .census = statement_number(row, 0),
+            .start_us = statement_number(row, 1),
+            .end_us = statement_number(row, 2),
+            .image = statement_number(row, 3),
+            .is_whole = statement_number(row, 4) == 1,
+        };
+    }
+    return all;
+}
+
 struct query_generation *
 query_generations(struct query *query, int64_t census, size_t *n)
 {

@@ -479,6 +479,92 @@ def test_thresholds_that_are_not_known():
                                 if (3, 7) <= one.version < (3, 15) else None)
 
 
+# ---- what waited for it ----------------------------------------------------
+
+PAIRS = """
+import gc, os
+
+class Half(object):
+    def __init__(self):
+        self.other = None
+
+class Kept(object):
+    pass
+
+def build(n):
+    for i in range(n):
+        one, two = Half(), Half()
+        one.other, two.other = two, one
+
+def tell(what):
+    os.write(1, ('%%s\\n' %% (what,)).encode())
+    os.read(0, 1)
+
+gc.disable()
+build(100) # what the interpreter makes once is there
+kept = [Kept() for i in range(%d)]
+gc.collect()
+for i in range(2):
+    build(%d)
+    tell('built')
+    if i == 1:
+        del kept[:] # so many die of themselves
+    tell(gc.collect())
+"""
+N_PAIRS = 20000
+N_KEPT = 5000
+
+
+def waited_of(live, name):
+    """What stats says of the collection between two marks, and gc.collect."""
+    live.line()
+    pid = live.stats("end")["pid"]
+    wait_until_quiet(pid)
+    live.mark(name + " before")
+    live.say("")
+    collected = int(live.line())
+    wait_until_quiet(pid)
+    live.mark(name + " after")
+    found = max(live.stats("end")["cyclic_garbage"],
+                key=lambda row: row["t_us"])
+    live.say("")
+    same("collected", found["collected"], collected)
+    for key, of_types in (("objects", "count"), ("bytes", "bytes")):
+        same(key, sum(row[of_types] for row in found["types"]), found[key])
+    if found["objects"] > collected:
+        raise AssertionError("more than were collected: %r" % found)
+    return found, {row["name"]: row["count"] for row in found["types"]}
+
+
+def waited(interpreter):
+    true = {"Half": 2 * N_PAIRS}
+    if not interpreter.is_at_least(3, 11):  # later ones have no dict
+        true["dict"] = 2 * N_PAIRS
+    with Live(interpreter.path, "-c", PAIRS % (N_KEPT, N_PAIRS)) as live:
+        alone, types = waited_of(live, "alone")
+        among, others = waited_of(live, "among others")
+        same("exit status", live.end(), 0)
+    text = run(chain.chain.residue, "stats", live.recording).stdout
+    same("objects by type", types, true)
+    same("errors", (alone["objects_error"], alone["bytes_error"]), (0, 0))
+    error = among["objects_error"]
+    same("error, among others", error, N_KEPT)
+    wrong = {name: others.get(name, 0) - true.get(name, 0)
+             for name in set(others) | set(true)}
+    if max(map(abs, wrong.values())) > error:
+        raise AssertionError("more than %d wrong: %r" % (error, wrong))
+    if len(re.findall(r" (?:Half|dict)\n", text.decode().split(
+            "waited for the collector")[1])) < 2:
+        raise AssertionError("the text of stats: %s" % text.decode())
+    return "%d objects, %d bytes; among others %d \u00b1 %d" % (
+        alone["objects"], alone["bytes"], among["objects"], error)
+
+
+def test_what_waited_for_the_collector():
+    """Objects that only a collection frees are told by type"""
+    return on_every_interpreter(waited, skip=skip_old)
+
+
 def test_where_there_is_no_lane():
     """2.7 tells of no collection: gc is null, and the lane is empty"""
     old = [one for one in chain.interpreters() if not one.is_at_least(3)]
