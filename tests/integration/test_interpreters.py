@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import traceback
 
 import chain
-from chain import Live, same, wait_until_quiet
+from chain import Live, rows, same, wait_until_quiet
 from test_classes import ROW, ARENAS, differences, mutated
 
 N, S, TUPLES, DICTS, FLOATS = 3000, 2000, 4000, 2500, 5000
@@ -249,6 +250,37 @@ def check_ledger(process):
         raise AssertionError("%.1f %% are unexplained" % (part * 100))
 
 
+def print_unexplained(live, moment, pid):
+    """Where most of it lies, and what the kernel says is there."""
+    with open("/proc/%d/maps" % pid) as file:
+        maps = [(int(line.split("-")[0], 16), line.rstrip()) for line in file]
+    for start, n_bytes in rows(
+            live.recording, "SELECT p.start, p.n_bytes FROM proof p JOIN census"
+            " c ON c.id = p.census WHERE c.label = '%s' AND p.cause = "
+            "'unexplained' ORDER BY p.n_bytes DESC LIMIT 5" % moment):
+        chain.print_comment("%s: %d bytes at %x are unexplained: %s" % (
+            moment, n_bytes, start, max(one for one in maps
+                                        if one[0] <= start)[1]))
+
+
+def settled(live, moment):
+    """The process at the moment, marked; a second look at what is still
+    being written, say its files' pages, is another moment."""
+    pid = int(live.stats("end")["pid"])
+    for label in (moment, moment + " again"):
+        wait_until_quiet(pid)
+        live.mark(label)
+        found = live.stats(label)
+        try:
+            check_ledger(found)
+            return found
+        except AssertionError as why:
+            print_unexplained(live, label, pid)
+            last = why
+            time.sleep(1)
+    raise last
+
+
 PYTHONS = ("python_live", "python_large", "python_never_returned",
            "python_holes", "python_free_pools", "python_overhead")
 
@@ -316,10 +348,7 @@ def check_row(way, interpreter):
         moments = []
         for moment in ("base", "built"):
             same("what it says", live.line(), moment)
-            wait_until_quiet(int(live.stats("end")["pid"]))
-            live.mark(moment)
-            moments.append(live.stats(moment))
-            check_ledger(moments[-1])
+            moments.append(settled(live, moment))
             live.say("") if moment == "base" else None
         live.process.terminate()
         live.process.wait()
