@@ -56,6 +56,18 @@ mapping_start(const struct heaps_target *target, uint64_t at)
 }
 
 /*
+ * Where the mapping of a block ends: with the block, to glibc 2.42; since 2.43
+ * 8 bytes behind it, as of any chunk. 0: it is no mapping's end.
+ */
+static uint64_t
+mapping_end(uint64_t block_end)
+{
+    if (block_end % MEMORY_PAGE == 0)
+        return block_end;
+    return (block_end + 8) % MEMORY_PAGE == 0 ? block_end + 8 : 0;
+}
+
+/*
  * A mapping of its own: its chunk's header says so, or, once it has gone or was
  * given another size, that it was told with bounds no other chunk has: a page's
  * first 16 bytes before it, a page's end behind it. All of it was there: what
@@ -66,8 +78,8 @@ read_told(const struct heaps_target *target, const struct census_block *block,
           struct mmapped_chunk *chunk)
 {
     const uint64_t at = block->addr - CHUNK_HEADER_BYTES;
-    const uint64_t end = block->addr + block->n_bytes;
-    if (block->addr % CHUNK_GRAIN != 0 || end % MEMORY_PAGE != 0)
+    const uint64_t end = mapping_end(block->addr + block->n_bytes);
+    if (block->addr % CHUNK_GRAIN != 0 || end == 0)
         return false;
     uint64_t start = block->is_gone ? 0 : mapping_start(target, at);
     if (start == 0 && at % MEMORY_PAGE == 0)
@@ -130,7 +142,10 @@ chunk_end(const struct heaps_target *target, uint64_t at, uint64_t limit)
     uint64_t words[2];
     if (!read_header(target, at, words) || words[0] != 0)
         return 0;
-    const uint64_t n_bytes = words[1] & ~GLIBC_SIZE_BITS;
+    const uint64_t chunk_bytes = words[1] & ~GLIBC_SIZE_BITS;
+    const uint64_t n_bytes = (chunk_bytes + 16) % MEMORY_PAGE == 0
+                                 ? chunk_bytes + 16 /* since 2.43 */
+                                 : chunk_bytes;
     return n_bytes != 0 && n_bytes % MEMORY_PAGE == 0 && n_bytes <= limit - at
                ? at + n_bytes
                : 0;

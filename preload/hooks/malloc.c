@@ -9,7 +9,8 @@
  *
  * glibc's chunk (malloc/malloc.c, struct malloc_chunk): the word before a block
  * holds the chunk's size and three flags; a block's usable size is that less 8,
- * less 16 where IS_MMAPPED is set.
+ * less 16 where IS_MMAPPED is set: to 2.42. Such a chunk of 2.43 ends 16 bytes
+ * before its last page does, and is as usable as any other.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -31,6 +32,8 @@
 
 #define CHUNK_FLAGS ((uint64_t)7)
 #define CHUNK_IS_MMAPPED ((uint64_t)2)
+
+enum { PAGE_BYTES = 4096 };
 
 /* A size word with any of these bits set is not for the hot path. */
 #define CHUNK_NOTABLE (~(uint64_t)(WIRE_LARGE_BYTES - 1) | CHUNK_IS_MMAPPED)
@@ -100,7 +103,11 @@ usable_bytes(void *block)
         return bootstrap_usable_size(block);
     if (real_is_glibc()) {
         const uint64_t word = size_word(block);
-        return (word & ~CHUNK_FLAGS) - (word & CHUNK_IS_MMAPPED ? 16 : 8);
+        const uint64_t chunk_bytes = word & ~CHUNK_FLAGS;
+        const uint64_t end = (uintptr_t)block - 16 + chunk_bytes;
+        const bool is_whole =
+            (word & CHUNK_IS_MMAPPED) != 0 && (end + 16) % PAGE_BYTES != 0;
+        return chunk_bytes - (is_whole ? 16 : 8);
     }
     return real.malloc_usable_size == NULL ? 0 : real.malloc_usable_size(block);
 }

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 import traceback
 
 import chain
@@ -264,21 +263,17 @@ def print_unexplained(live, moment, pid):
 
 
 def settled(live, moment):
-    """The process at the moment, marked; a second look at what is still
-    being written, say its files' pages, is another moment."""
+    """The process at the moment, marked."""
     pid = int(live.stats("end")["pid"])
-    for label in (moment, moment + " again"):
-        wait_until_quiet(pid)
-        live.mark(label)
-        found = live.stats(label)
-        try:
-            check_ledger(found)
-            return found
-        except AssertionError as why:
-            print_unexplained(live, label, pid)
-            last = why
-            time.sleep(1)
-    raise last
+    wait_until_quiet(pid)
+    live.mark(moment)
+    found = live.stats(moment)
+    try:
+        check_ledger(found)
+    except AssertionError:
+        print_unexplained(live, moment, pid)
+        raise
+    return found
 
 
 PYTHONS = ("python_live", "python_large", "python_never_returned",

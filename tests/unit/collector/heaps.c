@@ -235,6 +235,24 @@ Test(heaps, a_mmapped_chunk_is_its_mapping)
     target_end(&target);
 }
 
+/* glibc 2.43's: the mapping's last 8 bytes are its next chunk's, as it were. */
+Test(heaps, a_mmapped_chunk_may_end_before_its_mapping)
+{
+    larges = share_larges();
+    struct target target = target_start(allocate_large, NULL);
+    struct census_request request = asking_request(NULL, 0);
+    struct census_block block =
+        block_of(larges[0], LARGE + PAGE - CHUNK_HEADER_BYTES - 8);
+    request.blocks = &block;
+    request.n_blocks = 1;
+    struct census *census = asking_take(&target, &request);
+    const struct census_heap *row = &census->heaps[census->n_heaps - 1];
+    check_eq(row->kind, HEAP_mmapped);
+    check_eq(row->resident_bytes, LARGE + PAGE);
+    census_destroy(census);
+    target_end(&target);
+}
+
 /* It was there when the pages were looked at; its header says nothing now. */
 Test(heaps, one_that_has_gone_since_is_known_by_its_bounds)
 {
