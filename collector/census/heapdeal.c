@@ -336,7 +336,7 @@ deal_heap(const struct heap *heap, const struct heapdeal_what *what,
         (struct claim){.start = heap->start, .end = end, .cause = CLAIM_DEALT});
 }
 
-/* Mmapped chunks: a page's head, then the block up to the mapping's end. */
+/* Mmapped chunks: a page's head, the block, and what may be behind it. */
 static void
 deal_mmapped(const struct mmapped *mmapped, const struct memory_runs *runs,
              struct census *census, struct claims *layer)
@@ -352,12 +352,15 @@ deal_mmapped(const struct mmapped *mmapped, const struct memory_runs *runs,
         deal_piece(&dealer,
                    &(struct piece){one->start, one->block,
                                    CAUSE_native_overhead, PROOF_chunk, at});
-        deal_piece(&dealer, &(struct piece){one->block, one->end,
+        deal_piece(&dealer, &(struct piece){one->block, one->block_end,
                                             one->is_python ? CAUSE_python_large
                                                            : CAUSE_native_live,
                                             PROOF_chunk, at});
+        deal_piece(&dealer,
+                   &(struct piece){one->block_end, one->end,
+                                   CAUSE_native_overhead, PROOF_chunk, at});
         row->n_chunks++;
-        row->live_bytes += one->end - one->block;
+        row->live_bytes += one->block_end - one->block;
         row->n_bytes += one->end - one->start;
         claims_add(layer, (struct claim){.start = one->start,
                                          .end = one->end,

@@ -78,14 +78,20 @@ read_told(const struct heaps_target *target, const struct census_block *block,
           struct mmapped_chunk *chunk)
 {
     const uint64_t at = block->addr - CHUNK_HEADER_BYTES;
-    const uint64_t end = mapping_end(block->addr + block->n_bytes);
+    const uint64_t block_end = block->addr + block->n_bytes;
+    const uint64_t end = mapping_end(block_end);
     if (block->addr % CHUNK_GRAIN != 0 || end == 0)
         return false;
     uint64_t start = block->is_gone ? 0 : mapping_start(target, at);
     if (start == 0 && at % MEMORY_PAGE == 0)
         start = at;
     *chunk = (struct mmapped_chunk){
-        start, block->addr, end, block->is_python && target->objects != NULL};
+        .start = start,
+        .block = block->addr,
+        .block_end = block_end,
+        .end = end,
+        .is_python = block->is_python && target->objects != NULL,
+    };
     return start != 0 && block->addr < end &&
            claims_are(target->claims, start, end, CAUSE_unexplained);
 }
@@ -125,7 +131,7 @@ part(struct mmapped *mmapped)
         struct mmapped_chunk chunk = mmapped->chunks[i];
         chunk.start = chunk.start < floor ? floor : chunk.start;
         chunk.block = chunk.block < chunk.start ? chunk.start : chunk.block;
-        if (chunk.block >= chunk.end)
+        if (chunk.block >= chunk.block_end)
             continue;
         floor = chunk.end;
         mmapped->chunks[kept++] = chunk;
@@ -135,20 +141,30 @@ part(struct mmapped *mmapped)
 
 /* ---- a target that told nothing ---------------------------------------- */
 
-/* The end of the chunk that begins with a mapping at an address, or 0. */
-static uint64_t
-chunk_end(const struct heaps_target *target, uint64_t at, uint64_t limit)
+/*
+ * Whether a chunk begins with a mapping at an address. Its size is the
+ * mapping's, or since glibc 2.43 16 bytes less, of which 8 are usable.
+ */
+static bool
+read_found(const struct heaps_target *target, uint64_t at, uint64_t limit,
+           struct mmapped_chunk *chunk)
 {
     uint64_t words[2];
     if (!read_header(target, at, words) || words[0] != 0)
-        return 0;
-    const uint64_t chunk_bytes = words[1] & ~GLIBC_SIZE_BITS;
-    const uint64_t n_bytes = (chunk_bytes + 16) % MEMORY_PAGE == 0
-                                 ? chunk_bytes + 16 /* since 2.43 */
-                                 : chunk_bytes;
-    return n_bytes != 0 && n_bytes % MEMORY_PAGE == 0 && n_bytes <= limit - at
-               ? at + n_bytes
-               : 0;
+        return false;
+    const uint64_t n_bytes = words[1] & ~GLIBC_SIZE_BITS;
+    const uint64_t block_bytes =
+        n_bytes % MEMORY_PAGE == 0 ? n_bytes : n_bytes + 8;
+    const uint64_t end = mapping_end(at + block_bytes);
+    if (n_bytes == 0 || end <= at || end > limit)
+        return false;
+    *chunk = (struct mmapped_chunk){
+        .start = at,
+        .block = at + CHUNK_HEADER_BYTES,
+        .block_end = at + block_bytes,
+        .end = end,
+    };
+    return true;
 }
 
 /* What begins at an address: its end, and where the next thing may begin. */
@@ -156,15 +172,15 @@ static uint64_t
 take_one(struct mmapped *mmapped, const struct heaps_target *target,
          uint64_t at, uint64_t limit)
 {
-    uint64_t end = chunk_end(target, at, limit);
-    if (end != 0) {
-        add(mmapped,
-            (struct mmapped_chunk){at, at + CHUNK_HEADER_BYTES, end, false});
-        return end;
+    struct mmapped_chunk chunk;
+    if (read_found(target, at, limit, &chunk)) {
+        add(mmapped, chunk);
+        return chunk.end;
     }
-    end = target->objects == NULL
-              ? 0
-              : arenas_stack_chunk_end(target->memory, target->runs, at, limit);
+    const uint64_t end =
+        target->objects == NULL
+            ? 0
+            : arenas_stack_chunk_end(target->memory, target->runs, at, limit);
     claims_add(
         &mmapped->stack_chunks,
         (struct claim){at, end, CAUSE_python_overhead, PROOF_stack_chunk, at});

@@ -18,7 +18,9 @@
 struct mmapped_chunk {
     uint64_t start; /* of the mapping */
     uint64_t block;
-    uint64_t end;
+    uint64_t block_end;
+    uint64_t
+        end; /* of the mapping: there, or since glibc 2.43 8 bytes behind */
     bool is_python;
 };
 

@@ -8,9 +8,9 @@
  * the size word or thread.h's `ready` select.
  *
  * glibc's chunk (malloc/malloc.c, struct malloc_chunk): the word before a block
- * holds the chunk's size and three flags; a block's usable size is that less 8,
- * less 16 where IS_MMAPPED is set: to 2.42. Such a chunk of 2.43 ends 16 bytes
- * before its last page does, and is as usable as any other.
+ * holds the chunk's size and three flags; a block's usable size is that less 8.
+ * Where IS_MMAPPED is set it is that less 16, but since 2.43: of those chunks
+ * the allocator is asked.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -32,8 +32,6 @@
 
 #define CHUNK_FLAGS ((uint64_t)7)
 #define CHUNK_IS_MMAPPED ((uint64_t)2)
-
-enum { PAGE_BYTES = 4096 };
 
 /* A size word with any of these bits set is not for the hot path. */
 #define CHUNK_NOTABLE (~(uint64_t)(WIRE_LARGE_BYTES - 1) | CHUNK_IS_MMAPPED)
@@ -101,14 +99,8 @@ usable_bytes(void *block)
 {
     if (bootstrap_owns(block))
         return bootstrap_usable_size(block);
-    if (real_is_glibc()) {
-        const uint64_t word = size_word(block);
-        const uint64_t chunk_bytes = word & ~CHUNK_FLAGS;
-        const uint64_t end = (uintptr_t)block - 16 + chunk_bytes;
-        const bool is_whole =
-            (word & CHUNK_IS_MMAPPED) != 0 && (end + 16) % PAGE_BYTES != 0;
-        return chunk_bytes - (is_whole ? 16 : 8);
-    }
+    if (real_is_glibc() && (size_word(block) & CHUNK_IS_MMAPPED) == 0)
+        return (size_word(block) & ~CHUNK_FLAGS) - 8;
     return real.malloc_usable_size == NULL ? 0 : real.malloc_usable_size(block);
 }
 

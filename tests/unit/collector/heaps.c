@@ -241,14 +241,21 @@ Test(heaps, a_mmapped_chunk_may_end_before_its_mapping)
     larges = share_larges();
     struct target target = target_start(allocate_large, NULL);
     struct census_request request = asking_request(NULL, 0);
-    struct census_block block =
-        block_of(larges[0], LARGE + PAGE - CHUNK_HEADER_BYTES - 8);
+    const uint64_t usable = LARGE + PAGE - CHUNK_HEADER_BYTES - 8;
+    struct census_block block = block_of(larges[0], usable);
+    struct census *before = asking_take(&target, &request);
     request.blocks = &block;
     request.n_blocks = 1;
     struct census *census = asking_take(&target, &request);
     const struct census_heap *row = &census->heaps[census->n_heaps - 1];
     check_eq(row->kind, HEAP_mmapped);
     check_eq(row->resident_bytes, LARGE + PAGE);
+    check_eq(row->live_bytes, usable);
+    check_eq(census->ledger[CAUSE_native_live],
+             before->ledger[CAUSE_native_live] + usable);
+    check_eq(census->ledger[CAUSE_native_overhead],
+             before->ledger[CAUSE_native_overhead] + CHUNK_HEADER_BYTES + 8);
+    census_destroy(before);
     census_destroy(census);
     target_end(&target);
 }
