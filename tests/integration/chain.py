@@ -21,7 +21,10 @@ import tempfile
 import time
 import traceback
 
-import debian
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))), "common"))
+
+import debian  # noqa: E402
 
 TIMEOUT = 60
 

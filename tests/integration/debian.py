@@ -1,17 +1,16 @@
 """Interpreters of Debian's other suites, unpacked beside the build.
 
-apt fetches them by a configuration of our own, with lists and a cache below the
-folder; nothing of the system's is changed. They are static programs. Those of
-sid bring the C library that they were built for: a copy names its loader, and
-is begun by a script that says where its libraries are.
+They are static programs. Those of sid bring the C library that they were built
+for: a copy names its loader, and is begun by a script that says where its
+libraries are.
 """
 import glob
 import os
 import shutil
 import struct
-import subprocess
 
-KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+from packages import Apt, Failure, archives, output_of
+
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("python%s-minimal", "libpython%s-minimal", "libpython%s-stdlib")
 # Suite: versions, and what else they need of it.
@@ -26,57 +25,21 @@ PT_INTERP = 3
 HEADERS_AT, HEADER_BYTES, N_HEADERS_AT = 32, 56, 56  # of an ELF64 file
 
 
-class Failure(Exception):
-    """What could not be done, in one line."""
-
-
-def run(command, **options):
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, check=False,
-                              timeout=SECONDS, **options)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Failure("%s: %s" % (command[0], type(error).__name__)) from error
-    if done.returncode != 0:
-        lines = done.stdout.decode("utf-8", "replace").splitlines()
-        raise Failure("%s: %s" % (command[0], lines[-1] if lines else "?"))
+def apt_of(folder):
+    return Apt(folder, SECONDS, (
+        ("Dir::State::status", "/dev/null"),
+        ("Acquire::Languages", "none"),
+        ("Acquire::Retries", "0"),
+        ("Acquire::http::Timeout", "10")))
 
 
 def mirror():
     """The one that the system itself uses."""
-    said = subprocess.run(
-        ("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)",
-         "Created-By: Packages"), stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, check=False).stdout.decode()
-    for line in sorted(set(said.splitlines())):
-        origin, _, uri = line.partition("|")
-        if origin == "Debian" and "security" not in uri:
-            return uri.rstrip("/")
-    return MIRROR
-
-
-def options_of(folder):
-    path = os.path.join(folder, "apt")
-    for name in ("lists/partial", "cache/archives/partial"):
-        os.makedirs(os.path.join(path, name), exist_ok=True)
-    signed = "signed-by=%s " % KEYS if os.path.exists(KEYS) else ""
-    with open(os.path.join(path, "sources.list"), "w") as file:
-        for suite in SUITES:
-            file.write("deb [%starget=Packages] %s %s main\n" % (
-                signed, mirror(), suite))
-    options = []
-    for name, value in (
-            ("Dir::Etc::sourcelist", os.path.join(path, "sources.list")),
-            ("Dir::Etc::sourceparts", "/dev/null"),
-            ("Dir::State::lists", os.path.join(path, "lists")),
-            ("Dir::State::status", "/dev/null"),
-            ("Dir::Cache", os.path.join(path, "cache")),
-            ("Acquire::Languages", "none"),
-            ("Acquire::Retries", "0"),
-            ("Acquire::http::Timeout", "10"),
-            ("APT::Sandbox::User", "")):
-        options += ["-o", "%s=%s" % (name, value)]
-    return options
+    try:
+        uris = [uri for uri, _, _ in archives() if "security" not in uri]
+    except Failure:
+        uris = []
+    return uris[0].rstrip("/") if uris else MIRROR
 
 
 def root_of(folder, suite):
@@ -115,18 +78,17 @@ def with_own_loader(root, version):
     return script
 
 
-def unpack(folder, suite, options):
+def unpack(folder, suite, apt):
     versions, more = SUITES[suite]
     root = root_of(folder, suite)
     downloads = os.path.join(folder, "download")
     shutil.rmtree(downloads, ignore_errors=True)
     os.makedirs(downloads)
     names = [one % version for version in versions for one in PACKAGES]
-    run(["apt-get"] + options + ["-q", "download"] +
-        ["%s/%s" % (name, suite) for name in names + list(more)],
-        cwd=downloads)
+    apt.run("download", *["%s/%s" % (name, suite)
+                          for name in names + list(more)], cwd=downloads)
     for package in glob.glob(os.path.join(downloads, "*.deb")):
-        run(("dpkg", "-x", package, root))
+        output_of(["dpkg", "-x", package, root])
     shutil.rmtree(downloads)
 
 
@@ -137,25 +99,30 @@ def path_of(folder, suite, version):
     return os.path.join(root, "usr", "bin", "python" + version)
 
 
+def last_line(error):
+    return str(error).strip().splitlines()[-1]
+
+
 def fetch(folder):
     """([path of an interpreter, ...], [what is missing and why, ...])"""
     os.makedirs(folder, exist_ok=True)
     wanted = [suite for suite in SUITES
               if not os.path.exists(os.path.join(folder, suite + ".done"))]
     missing = []
+    apt = apt_of(folder)
     try:
-        options = options_of(folder) if wanted else []
         if wanted:
-            run(["apt-get"] + options + ["-q", "update"])
+            apt.update("deb", [(mirror(), suite, "main") for suite in SUITES],
+                       "target=Packages")
     except (OSError, Failure) as error:
-        return paths(folder), ["%s: %s" % (" ".join(wanted), error)]
+        return paths(folder), ["%s: %s" % (" ".join(wanted), last_line(error))]
     for suite in wanted:
         try:
-            unpack(folder, suite, options)
+            unpack(folder, suite, apt)
             with open(os.path.join(folder, suite + ".done"), "w"):
                 pass
         except (OSError, Failure) as error:
-            missing.append("%s: %s" % (suite, error))
+            missing.append("%s: %s" % (suite, last_line(error)))
     return paths(folder), missing
 
 

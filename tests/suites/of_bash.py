@@ -8,7 +8,7 @@ import glob
 import os
 import shutil
 
-import debian
+from packages import output_of
 from runner import Command
 
 # They run the others.
@@ -30,12 +30,12 @@ class Bash:
     def build(self, unused_names):
         """As Debian does it: with the C library's malloc."""
         if not os.path.exists(os.path.join(self.source, "Makefile")):
-            debian.output_of(["./configure", "--without-bash-malloc",
+            output_of(["./configure", "--without-bash-malloc",
                               "--enable-largefile", "CFLAGS=-O2 -w"],
                              cwd=self.source)
-        debian.output_of(["make", "YACC=bison -y", "bash"], cwd=self.source)
+        output_of(["make", "YACC=bison -y", "bash"], cwd=self.source)
         for name in ("recho", "zecho", "printenv", "xcase"):
-            debian.output_of(["make", name], cwd=self.source)
+            output_of(["make", name], cwd=self.source)
             shutil.copy(os.path.join(self.source, name), self.tests)
         return []
 

@@ -16,7 +16,8 @@ import os
 import shutil
 import subprocess
 
-import debian
+from debian import installed_version
+from packages import Failure, output_of
 from runner import Command
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -86,7 +87,7 @@ class Glibc:
 
     def fetch(self, archive):
         return archive.unpack("glibc", self.source,
-                              debian.installed_version("libc6"))
+                              installed_version("libc6"))
 
     # ---- building ----------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Glibc:
         library = os.path.join(self.folder, "libsupport.a")
         if os.path.exists(library):
             os.unlink(library)
-        debian.output_of(["ar", "rcs", library] + objects)
+        output_of(["ar", "rcs", library] + objects)
         return library
 
     def _build_program(self, name, library):
@@ -145,7 +146,7 @@ class Glibc:
             path, said = self._compile(os.path.join(self.source, "malloc",
                                                     one + ".c"))
             if path is None:
-                raise debian.Failure("%s: %s" % (
+                raise Failure("%s: %s" % (
                     name, "\n".join(said.splitlines()[:6])))
             objects.append(path)
         words = ["gcc", "-o", target] + objects + [library]
@@ -154,9 +155,9 @@ class Glibc:
         if base.startswith("tst-interpose-static"):
             words.append("-static")
         if base.startswith("tst-mallocstate"):
-            words.append(debian.output_of(
+            words.append(output_of(
                 ["gcc", "-print-file-name=" + DEBUG]).strip())
-        debian.output_of(words)
+        output_of(words)
 
     def build(self, names):
         os.makedirs(os.path.join(self.folder, "objects"), exist_ok=True)
@@ -167,7 +168,7 @@ class Glibc:
         for program in sorted({split(name)[0] for name in names()}):
             try:
                 self._build_program(program, library)
-            except debian.Failure as failure:
+            except Failure as failure:
                 failures.append(str(failure))
         self._write_mtrace()
         return failures
@@ -209,7 +210,7 @@ class Glibc:
         asking = os.path.join(self.folder, "ask.mk")
         with open(asking, "w") as file:
             file.write(program)
-        said = debian.output_of(["make", "-s", "-f", asking, "all",
+        said = output_of(["make", "-s", "-f", asking, "all",
                                  "makefile=" + makefile])
         names = []
         for line in said.splitlines():

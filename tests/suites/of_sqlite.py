@@ -8,7 +8,7 @@ import glob
 import os
 import re
 
-import debian
+from packages import Failure, output_of
 from runner import Command
 
 RESULT = re.compile(r"^(\d+) errors out of (\d+) tests", re.MULTILINE)
@@ -53,10 +53,10 @@ class Sqlite:
         tcl = os.path.dirname(sorted(glob.glob(
             "/usr/lib/*/tcl8.*/tclConfig.sh"))[-1])
         if not os.path.exists(os.path.join(self.programs, "Makefile")):
-            debian.output_of(
+            output_of(
                 [os.path.join(self.source, "configure"), "--with-tcl=" + tcl,
                  "CFLAGS=-O2 -w"] + list(OPTIONS), cwd=self.programs)
-        debian.output_of(["make", "testfixture", "sqlite3"],
+        output_of(["make", "testfixture", "sqlite3"],
                          cwd=self.programs)
         return []
 
@@ -66,7 +66,7 @@ class Sqlite:
         script = os.path.join(self.folder, "ask.tcl")
         with open(script, "w") as file:
             file.write(ASK)
-        said = debian.output_of(
+        said = output_of(
             [self.fixture, script,
              os.path.join(self.source, "test", "permutations.test")],
             cwd=self.folder)
@@ -80,7 +80,7 @@ class Sqlite:
                                            name + ".test"))
             if found:
                 return found[0]
-        raise debian.Failure("sqlite has no %s.test" % name)
+        raise Failure("sqlite has no %s.test" % name)
 
     def command(self, name):
         return Command([self.fixture, self._path(name)], seconds=900)
