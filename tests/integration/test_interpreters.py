@@ -14,58 +14,18 @@ import subprocess
 import traceback
 
 import chain
+import objects
 from chain import Live, rows, same, wait_until_quiet
 from test_classes import ROW, ARENAS, differences, mutated
 
-N, S, TUPLES, DICTS, FLOATS = 3000, 2000, 4000, 2500, 5000
-
-# Everything is built twice: the first time settles what the interpreter keeps
-# for itself, the second one is counted. Modules that are files are not needed:
-# not every embedded interpreter can load them.
-BUILD = """
-import gc, os, signal, sys
-N, S, TUPLES, DICTS, FLOATS = %r
-
-class Counted(object):
-    def __init__(self, x):
-        self.x = x
-
-class Slotted(object):
-    __slots__ = ('x',)
-
-instances = [None] * N
-slotted = [None] * N
-sets = [None] * S
-tuples = [None] * TUPLES
-dicts = [None] * DICTS
-floats = [None] * FLOATS
-everything = (instances, slotted, sets, tuples, dicts, floats)
-
-def build(x=None):
-    for i in range(N):
-        instances[i] = Counted(x)
-        slotted[i] = Slotted()
-    for i in range(S):
-        sets[i] = set()
-    for i in range(TUPLES):
-        tuples[i] = (x, i %% 2)
-    for i in range(DICTS):
-        dicts[i] = {'k': x}
-    for i in range(FLOATS):
-        floats[i] = i * 0.5
-
-def clear():
-    for one in everything:
-        for i in range(len(one)):
-            one[i] = None
-
+BUILD = objects.BUILD + """
 def leave():
     # Some dead objects on free lists, which a full collection clears.
     for one in ([[] for i in range(9)], [{} for i in range(9)], 0.5 * N):
         pass
 
 build()
-""" % ((N, S, TUPLES, DICTS, FLOATS),)
+"""
 
 TELL = """
 clear()
@@ -89,13 +49,12 @@ PROGRAM = BUILD + TELL
 
 
 def expected(interpreter):
-    own_dicts = 0 if interpreter.is_at_least(3, 11) else N
+    """All but the strings, of which waiting needs some for itself."""
+    growth = {name: count
+              for name, count in objects.expected(interpreter).items()
+              if name not in ("str", "unicode")}
     # To 3.6 the call that waits at base has a tuple of its arguments.
-    waiting = 0 if interpreter.is_at_least(3, 7) else 1
-    growth = {"Counted": N, "Slotted": N, "set": S, "tuple": TUPLES - waiting,
-              "dict": DICTS + own_dicts}
-    if interpreter.is_at_least(3):
-        growth["float"] = FLOATS
+    growth["tuple"] -= 0 if interpreter.is_at_least(3, 7) else 1
     return growth
 
 
