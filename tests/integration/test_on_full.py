@@ -35,6 +35,10 @@ def go_on(pid):
     os.kill(pid, signal.SIGCONT)
 
 
+class Late(AssertionError):
+    """It waits for somebody, or the machine is busy with something else."""
+
+
 class Target:
     """exchange, there and waiting for its go."""
 
@@ -53,7 +57,10 @@ class Target:
 
     def end(self, timeout=chain.TIMEOUT):
         """What it printed, and what it said on standard error."""
-        output, error = self.process.communicate(timeout=timeout)
+        try:
+            output, error = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            raise Late("still running after %s s" % timeout) from late
         same("exit status (%r)" % error, self.process.returncode, 0)
         return output, error
 
@@ -93,11 +100,11 @@ def held(collector):
 
 def when_heard(scenario, *arguments):
     """A process waits a second to be welcomed: see oracle.follow."""
-    for attempt in range(3):
+    for attempt in range(4):
         try:
             return scenario(*arguments)
-        except Unheard as unheard:
-            print("# run %d, to be repeated: %s" % (attempt + 1, unheard))
+        except (Unheard, Late) as error:
+            print("# run %d, to be repeated: %s" % (attempt + 1, error))
             chain.fresh_folder()
     return scenario(*arguments)
 

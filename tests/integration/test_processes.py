@@ -201,6 +201,7 @@ ENDS = [
      "args=(30,)); t.daemon = True; t.start()", 0),
     ("in an atexit function", "atexit.register(lambda: None)", 0),
 ]
+PATIENCE = 60  # seconds
 ENDING = """
 import atexit, gc, os, sys, threading, time
 kept = [[i] for i in range(50000)]
@@ -208,31 +209,49 @@ kept = [[i] for i in range(50000)]
 """
 
 
-def lists_at_end(interpreter, statement, status):
-    """Lists in the census called end; None: there was none.
+def in_time(attempt, *arguments):
+    """What an attempt finds of the census at a program's end.
 
-    A process waits 30 ms for that census and no longer: on a busy machine its
-    types may come too late. Then it is tried again.
+    A process waits 30 ms for that census and no longer: on a busy machine it
+    may come too late, or its types may. Then the attempt says so (Late), and
+    is repeated, until the machine is less so.
     """
-    for _ in range(5):
-        result, recording = record(interpreter.path, "-c", ENDING % statement)
-        same("exit status", result.returncode, status)
-        found = rows(recording, "SELECT c.has_types, t.count FROM census c LEFT"
-                     " JOIN type t ON t.census = c.id AND t.name = 'list'"
-                     " WHERE c.kind = 'end' ORDER BY c.id LIMIT 1")
-        unread = rows(recording, "SELECT count(*) FROM event"
-                      " WHERE kind = 'end-unread'")[0][0]
-        if found and found[0][0]:
-            return found[0][1]
-        if not found and not unread:
-            return None
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        try:
+            return attempt(*arguments)
+        except Late:
+            time.sleep(0.2)
     raise AssertionError("the census at the end was never whole")
+
+
+class Late(Exception):
+    """The census at the end was not there in time."""
+
+
+def n_unread(recording):
+    return rows(recording, "SELECT count(*) FROM event"
+                " WHERE kind = 'end-unread'")[0][0]
+
+
+def lists_at_end(interpreter, statement, status):
+    """Lists in the census called end; None: there was none."""
+    result, recording = record(interpreter.path, "-c", ENDING % statement)
+    same("exit status", result.returncode, status)
+    found = rows(recording, "SELECT c.has_types, t.count FROM census c LEFT"
+                 " JOIN type t ON t.census = c.id AND t.name = 'list'"
+                 " WHERE c.kind = 'end' ORDER BY c.id LIMIT 1")
+    if found and found[0][0]:
+        return found[0][1]
+    if found or n_unread(recording):
+        raise Late
+    return None
 
 
 def ends(interpreter):
     n_seen = 0
     for what, statement, status in ENDS:
-        lists = lists_at_end(interpreter, statement, status)
+        lists = in_time(lists_at_end, interpreter, statement, status)
         if "gc.disable" in statement and not interpreter.is_pyenv:
             # A static interpreter tells nobody, and late is not the end.
             same("lists %s" % what, lists, None)
@@ -249,13 +268,20 @@ def test_the_end_is_before_the_heap_is_taken_apart():
     return on_every_interpreter(ends)
 
 
+def kinds_of(command):
+    _, recording = record(*command)
+    kinds = [row[0] for row in rows(recording, "SELECT kind FROM census")]
+    if "end" not in kinds and n_unread(recording):
+        raise Late
+    return kinds
+
+
 def test_a_native_programs_end():
     """A native program has a census at its end, however it ends"""
     points = []
     for what, command in (("exit", ("sh", "-c", "exit 2")),
                           ("true", ("true",))):
-        _, recording = record(*command)
-        kinds = [row[0] for row in rows(recording, "SELECT kind FROM census")]
+        kinds = in_time(kinds_of, command)
         points.append(("end" in kinds, "%s: %r" % (what, kinds)))
     return points
 
