@@ -120,10 +120,17 @@ static_assert((int)LIVEMAP_ADDR_SHIFT == (int)WIRE_EVENT_ADDR_SHIFT &&
                   (int)LIVEMAP_MOST_UNITS == (int)WIRE_EVENT_MOST_CHUNKS &&
                   (int)LIVEMAP_SLACK_SHIFT == (int)WIRE_EVENT_SLACK_SHIFT &&
                   (int)LIVEMAP_MOST_SLACK == (int)WIRE_EVENT_MOST_SLACK &&
-                  (int)LIVEMAP_PYTHON == (int)WIRE_CALLER_PYTHON,
+                  (int)LIVEMAP_PYTHON == (int)WIRE_CALLER_PYTHON &&
+                  (uint64_t)LIVEMAP_OBJECT == WIRE_EVENT_OBJECT &&
+                  (uint64_t)LIVEMAP_HALF == WIRE_EVENT_OBJECT_ODD &&
+                  (uint64_t)LIVEMAP_MOVED == WIRE_EVENT_OBJECT_MOVED &&
+                  (int)LIVEMAP_MOST_EIGHTS == (int)WIRE_EVENT_MOST_CLASSES,
               "the model takes words as they come");
 
-/* What a word tells is counted here, all else by the target itself. */
+/*
+ * What a word tells is counted here, all else by the target itself; of objects
+ * the model counts.
+ */
 static void
 count_told(struct image *image, const void *words, size_t n)
 {
@@ -132,6 +139,9 @@ count_told(struct image *image, const void *words, size_t n)
     for (size_t i = 0; i < n; i++) {
         uint64_t word;
         memcpy(&word, (const char *)words + i * sizeof(word), sizeof(word));
+        if ((word & WIRE_EVENT_OBJECT) != 0)
+            continue;
+        image->n_told++;
         const bool is_death = (word & WIRE_EVENT_DEATH) != 0;
         told[is_death][wire_event_caller(word)]++;
         bytes[is_death][wire_event_caller(word)] += wire_event_bytes(word);
@@ -142,7 +152,6 @@ count_told(struct image *image, const void *words, size_t n)
         image->told[caller].deaths += told[1][caller];
         image->told[caller].death_bytes += bytes[1][caller];
     }
-    image->n_told += n;
 }
 
 static void
@@ -167,7 +176,7 @@ on_block(void *context, const struct wire_block *told)
     struct livemap_block block = livemap_word_block(told->event);
     block.stack = told->record.detail;
     if ((told->event & WIRE_EVENT_DEATH) != 0)
-        turns_death(image->turns, buffer_of(image), block.addr);
+        turns_words(image->turns, buffer_of(image), &told->event, 1);
     else
         turns_birth(image->turns, buffer_of(image), &block);
 }
@@ -239,7 +248,7 @@ on_revival(void *context, const struct wire_revival *revival)
     };
     image->told[is_python].deaths--;
     image->told[is_python].death_bytes -= revival->n_bytes;
-    if (revival->n_bytes >= WIRE_LARGE_BYTES)
+    if (revival->n_bytes + 8 >= WIRE_EVENT_LEAST_LONG)
         blocks_birth(image->blocks, revival->stamp, &large);
     if (image->turns != NULL)
         turns_revival(image->turns, buffer_of(image), &block);
@@ -341,7 +350,9 @@ on_python(void *context, const struct wire_python *python)
         own[i].collected = python->seed[i].collected;
         own[i].uncollectable = python->seed[i].uncollectable;
     }
-    const bool is_known = python->record.detail != 0;
+    const uint32_t flags = python->record.detail;
+    const bool is_known = (flags & WIRE_PYTHON_IS_SEEDED) != 0;
+    image->tells_objects = (flags & WIRE_PYTHON_TELLS_OBJECTS) != 0;
     gc_begin(&image->gc, python->since_ns, is_known ? own : NULL);
 }
 
@@ -597,6 +608,7 @@ image_create(const struct introduction *introduction,
             blocks_clone(forked_from->blocks, image->hello.fork_stamp);
         image->gc = forked_from->gc;
         image->had_arenas = forked_from->had_arenas;
+        image->tells_objects = forked_from->tells_objects;
     } else {
         image->arenas = arenas_create();
         image->mappings = mappings_create();

@@ -76,6 +76,7 @@ struct image {
     bool has_arena_buffer;
     bool has_more_arena_buffers;
     uint32_t arena_buffer;
+    bool tells_objects;  /* each block of its object allocator */
     bool is_open;        /* somebody holds the pipe's other end */
     uint32_t end_ticket; /* of a census the target waits for; 0: none */
     int64_t exit_status; /* as the target told it, or -1 */

@@ -11,9 +11,11 @@ lives_write(const struct livemap *map, uint64_t n_told, const char *path)
     size_t n = 0;
     struct livemap_block *blocks = livemap_list(map, &n);
     FILE *file = fopen(path, "we");
-    for (size_t i = 0; file != NULL && i < n; i++)
-        fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", blocks[i].addr,
-                blocks[i].n_bytes, blocks[i].asked_bytes);
+    for (size_t i = 0; file != NULL && i < n; i++) {
+        if (!blocks[i].is_object)
+            fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n",
+                    blocks[i].addr, blocks[i].n_bytes, blocks[i].asked_bytes);
+    }
     free(blocks);
     if (file == NULL)
         return false;

@@ -33,7 +33,7 @@
 
 enum {
     WIRE_MAGIC = 0x31647372, /* "rsd1" */
-    WIRE_VERSION = 5,
+    WIRE_VERSION = 6,
     WIRE_BATCH_BYTES = 4096,
     WIRE_BUFFER_BYTES = 64 * 1024,
     WIRE_BATCHES = WIRE_BUFFER_BYTES / WIRE_BATCH_BYTES - 1,
@@ -288,7 +288,8 @@ struct wire_record {
  *     21-63  address / 16
  *     20     1
  *     19     a death
- *     6-18   (usable bytes + 8) / 16, which is glibc's chunk
+ *     18     0
+ *     6-17   (usable bytes + 8) / 16, which is glibc's chunk
  *     1-5    usable less asked bytes; of a death 0
  *     0      enum wire_caller
  *
@@ -296,15 +297,32 @@ struct wire_record {
  * not fit (large blocks, odd sizes, other allocators) is a BIRTH or a DEATH. Of
  * both the order within a buffer is the order of the thread's calls, and of two
  * buffers that of their turns.
+ *
+ * With bit 18 it is what CPython asked its object allocator for, or gave back:
+ *
+ *     17     address / 8 % 2
+ *     6-12   usable bytes / 8, its size class; of a death 0
+ *     1      of a death: it has moved, by a call that may have told of it
+ *
+ * Where malloc gave the block, that is told besides, and a reader goes by what
+ * it knows to live at the address. A death comes before the real call, but of a
+ * block that moved: then the interpreter's lock keeps the order.
  */
 #define WIRE_EVENT ((uint64_t)1 << 20)
 #define WIRE_EVENT_DEATH ((uint64_t)1 << 19)
+#define WIRE_EVENT_OBJECT ((uint64_t)1 << 18)
+#define WIRE_EVENT_OBJECT_ODD ((uint64_t)1 << 17)
+#define WIRE_EVENT_OBJECT_MOVED ((uint64_t)1 << 1)
+
+/* From so many usable bytes on a block is a BIRTH, a DEATH. */
+#define WIRE_EVENT_LEAST_LONG (64u * 1024u)
 
 enum {
     WIRE_EVENT_ADDR_SHIFT = 21,
     WIRE_EVENT_CHUNK_SHIFT = 6,
     WIRE_EVENT_SLACK_SHIFT = 1,
-    WIRE_EVENT_MOST_CHUNKS = (1 << 13) - 1,
+    WIRE_EVENT_MOST_CHUNKS = (1 << 12) - 1,
+    WIRE_EVENT_MOST_CLASSES = (1 << 7) - 1,
     WIRE_EVENT_MOST_SLACK = (1 << 5) - 1,
     WIRE_EVENT_GRAIN = 16,
 };
@@ -326,7 +344,8 @@ static inline bool
 wire_event_fits(uint64_t addr, uint64_t n_bytes, uint64_t asked_bytes)
 {
     return addr % WIRE_EVENT_GRAIN == 0 && addr >> 47 == 0 &&
-           n_bytes % WIRE_EVENT_GRAIN == 8 && n_bytes + 8 < WIRE_LARGE_BYTES &&
+           n_bytes % WIRE_EVENT_GRAIN == 8 &&
+           n_bytes + 8 < WIRE_EVENT_LEAST_LONG &&
            n_bytes - asked_bytes <= WIRE_EVENT_MOST_SLACK;
 }
 
@@ -365,6 +384,18 @@ static inline uint64_t
 wire_event_slack(uint64_t event)
 {
     return event >> WIRE_EVENT_SLACK_SHIFT & WIRE_EVENT_MOST_SLACK;
+}
+
+/* One of the object allocator's; of a death both sizes are 0. */
+static inline uint64_t
+wire_object(uint64_t addr, uint64_t n_bytes, uint64_t asked_bytes)
+{
+    return addr / WIRE_EVENT_GRAIN << WIRE_EVENT_ADDR_SHIFT | WIRE_EVENT |
+           WIRE_EVENT_OBJECT |
+           (addr % WIRE_EVENT_GRAIN == 0 ? 0 : WIRE_EVENT_OBJECT_ODD) |
+           n_bytes / 8 << WIRE_EVENT_CHUNK_SHIFT |
+           (n_bytes - asked_bytes) << WIRE_EVENT_SLACK_SHIFT |
+           WIRE_CALLER_PYTHON;
 }
 
 static inline enum wire_caller
@@ -439,7 +470,12 @@ struct wire_thread {
     uint64_t stack_bytes;
 };
 
-/* gc.get_stats() when our callback came in; detail: 1 if that was read. */
+enum wire_python_flag {
+    WIRE_PYTHON_IS_SEEDED = 1 << 0,     /* seed was read */
+    WIRE_PYTHON_TELLS_OBJECTS = 1 << 1, /* all of its allocator's blocks are */
+};
+
+/* gc.get_stats() when our callback came in; detail: enum wire_python_flag. */
 struct wire_python {
     struct wire_record record;
     uint64_t since_ns;

@@ -104,6 +104,8 @@ livemap_clone(struct livemap *map)
     clone->totals.live_blocks = map->totals.live_blocks;
     clone->totals.live_bytes = map->totals.live_bytes;
     clone->totals.peak_bytes = map->totals.live_bytes;
+    clone->totals.object_blocks = map->totals.object_blocks;
+    clone->totals.object_bytes = map->totals.object_bytes;
     clone_tallies(clone, map);
     return clone;
 }
@@ -300,12 +302,26 @@ set_stack(struct leaf *leaf, size_t index, uint32_t stack)
 
 /* ---- what a slot says -------------------------------------------------- */
 
+static uint32_t
+pack_object(const struct livemap_block *block, uint64_t slack)
+{
+    const uint64_t eights = block->n_bytes / 8;
+    if (block->addr % 8 != 0 || block->n_bytes % 8 != 0 ||
+        eights > LIVEMAP_MOST_EIGHTS || slack > LIVEMAP_MOST_SLACK)
+        return 0;
+    return LIVE | (uint32_t)eights << LIVEMAP_UNITS_SHIFT |
+           (uint32_t)slack << LIVEMAP_SLACK_SHIFT | LIVEMAP_PYTHON |
+           LIVEMAP_OBJECT | (block->addr % GRAIN == 0 ? 0 : LIVEMAP_HALF);
+}
+
 /* 0: that cannot be said in a slot. */
 static uint32_t
 pack(const struct livemap_block *block)
 {
     const uint64_t units = (block->n_bytes + 8) / GRAIN;
     const uint64_t slack = block->n_bytes - block->asked_bytes;
+    if (block->is_object)
+        return pack_object(block, slack);
     if (block->addr % GRAIN != 0 || block->n_bytes % GRAIN != 8 ||
         units > LIVEMAP_MOST_UNITS || slack > LIVEMAP_MOST_SLACK)
         return 0;
@@ -319,8 +335,8 @@ static struct livemap_block
 unpack(const struct leaf *leaf, uint64_t addr)
 {
     struct livemap_block block =
-        livemap_word_block(leaf->slots[slot_index(addr)]);
-    block.addr = addr - addr % GRAIN;
+        livemap_word_block(leaf->slots[slot_index(addr)] & SAID);
+    block.addr += addr - addr % GRAIN;
     block.stack = stack_at(leaf, slot_index(addr));
     return block;
 }
@@ -368,6 +384,11 @@ static void
 count_life(struct livemap *map, const struct livemap_block *block)
 {
     struct livemap_totals *totals = &map->totals;
+    if (block->is_object) {
+        totals->object_blocks++;
+        totals->object_bytes += block->n_bytes;
+        return;
+    }
     struct livemap_tally *tally = tally_of(map, block->stack);
     totals->live_blocks++;
     totals->live_bytes += block->n_bytes;
@@ -380,6 +401,11 @@ count_life(struct livemap *map, const struct livemap_block *block)
 static void
 count_death(struct livemap *map, const struct livemap_block *block)
 {
+    if (block->is_object) {
+        map->totals.object_blocks--;
+        map->totals.object_bytes -= block->n_bytes;
+        return;
+    }
     struct livemap_tally *tally = tally_of(map, block->stack);
     map->totals.live_blocks--;
     map->totals.live_bytes -= block->n_bytes;
@@ -393,9 +419,9 @@ take_out(struct livemap *map, struct leaf *leaf, uint64_t addr, uint32_t *stack)
 {
     uint32_t *slot = &leaf->slots[slot_index(addr)];
     if (!is_odd(*slot)) {
-        if (*slot == 0 || addr % GRAIN != 0)
-            return false;
         const struct livemap_block block = unpack(leaf, addr);
+        if (*slot == 0 || addr != block.addr)
+            return false;
         count_death(map, &block);
         *stack = block.stack;
         *slot = 0;
@@ -475,12 +501,25 @@ with_sound_stack(const struct livemap_block *block)
     return sound;
 }
 
+static bool
+is_mallocs(const struct livemap *map, uint64_t addr)
+{
+    struct livemap_block block;
+    return livemap_find(map, addr, &block) && !block.is_object;
+}
+
 void
 livemap_birth(struct livemap *map, const struct livemap_block *block)
 {
     const struct livemap_block sound = with_sound_stack(block);
+    if (sound.is_object && is_mallocs(map, sound.addr))
+        return;
     if (!give_life(map, &sound))
         return;
+    if (sound.is_object) {
+        map->totals.object_births++;
+        return;
+    }
     struct livemap_tally *tally = tally_of(map, sound.stack);
     tally->alloc_blocks++;
     tally->alloc_bytes += sound.n_bytes;
@@ -519,6 +558,18 @@ livemap_death(struct livemap *map, uint64_t addr)
     return stack;
 }
 
+void
+livemap_object_death(struct livemap *map, uint64_t addr, bool has_moved)
+{
+    struct livemap_block block;
+    if (!livemap_find(map, addr, &block)) {
+        map->totals.object_orphans += has_moved ? 0 : 1;
+    } else if (block.is_object) {
+        livemap_death(map, addr);
+        map->totals.object_deaths++;
+    }
+}
+
 /* ---- what is alive ----------------------------------------------------- */
 
 bool
@@ -533,7 +584,7 @@ livemap_find(const struct livemap *map, uint64_t addr,
         return false;
     if (!is_odd(*slot)) {
         *block = unpack(leaf, addr);
-        return addr % GRAIN == 0;
+        return addr == block->addr;
     }
     const uint32_t *place = find_odd(map, slot, addr);
     if (place != NULL)
@@ -564,8 +615,8 @@ compare_blocks(const void *left, const void *right)
 struct livemap_block *
 livemap_list(const struct livemap *map, size_t *n)
 {
-    struct livemap_block *list =
-        xcalloc(map->totals.live_blocks + 1, sizeof(*list));
+    struct livemap_block *list = xcalloc(
+        map->totals.live_blocks + map->totals.object_blocks + 1, sizeof(*list));
     struct region *region;
     struct region *next;
     *n = 0;

@@ -6,6 +6,7 @@
  * number of the stack that a block was born with. It is a model and nothing
  * else: no clock, no I/O, no knowledge of the wire.
  *
+ * Blocks of CPython's object allocator lie among them, and are counted apart.
  * Sizes are usable bytes (DESIGN 2); what was asked for travels beside.
  * Not thread-safe: a live map belongs to the loop that created it.
  */
@@ -27,7 +28,10 @@ void livemap_destroy(struct livemap *map);
 /* A forked child's: what its parent had. They share what neither changes. */
 struct livemap *livemap_clone(struct livemap *map);
 
-/* Where no block can be, at 2^47 and above, none is: its death is an orphan. */
+/*
+ * Where no block can be, at 2^47 and above, none is: its death is an orphan. Of
+ * an object nothing is believed where a block of malloc's lives.
+ */
 void livemap_birth(struct livemap *map, const struct livemap_block *block);
 
 /*
@@ -41,6 +45,9 @@ bool livemap_has_stacks(const struct livemap *map);
 
 /* Gives the stack of what died; 0 too where nothing was alive. */
 uint32_t livemap_death(struct livemap *map, uint64_t addr);
+
+/* Of an object; one that has moved may have died before. */
+void livemap_object_death(struct livemap *map, uint64_t addr, bool has_moved);
 
 /* A block that was said to have died lives: that is no birth. */
 void livemap_revival(struct livemap *map, const struct livemap_block *block);

@@ -30,6 +30,9 @@ enum {
 
 #define NO_PAGE UINT64_MAX
 
+/* What a word says of a block, but its address. */
+enum { SAID = LIVEMAP_DEATH - 1 };
+
 /* A slot: 0, or LIVE and what a word says, or LIVE | ODD and a number. */
 #define LIVE ((uint32_t)1 << 31)
 #define ODD ((uint32_t)1 << 30)

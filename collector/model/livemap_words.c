@@ -14,21 +14,27 @@
 enum {
     AHEAD = 16, /* words, of what a miss takes */
     PAGE_OF_WORD = LIVEMAP_ADDR_SHIFT + PAGE_SHIFT - 4,
-    SAID = LIVEMAP_DEATH - 1,
 };
 
 static_assert(GRAIN == 16, "as words have it");
-static_assert((LIVEMAP_MOST_UNITS << LIVEMAP_UNITS_SHIFT) + 63 == SAID,
+static_assert((LIVEMAP_MOST_UNITS << LIVEMAP_UNITS_SHIFT) + 63 ==
+                      LIVEMAP_OBJECT - 1 &&
+                  LIVEMAP_OBJECT * 2 == LIVEMAP_DEATH &&
+                  LIVEMAP_HALF * 2 == LIVEMAP_OBJECT,
               "a slot keeps what is below LIVEMAP_DEATH");
 
-/* What many words add to the totals and to the tally of no stack. */
-struct sums {
-    uint64_t live_bytes;
-    uint64_t peak_bytes;
+struct sum {
     uint64_t n_born;
     uint64_t born_bytes;
     uint64_t n_died;
     uint64_t died_bytes;
+};
+
+/* What many words add to the totals and to the tally of no stack. */
+struct sums {
+    uint64_t live_bytes; /* of malloc's */
+    uint64_t peak_bytes;
+    struct sum of[2]; /* malloc's, the object allocator's */
 };
 
 static uint64_t
@@ -52,13 +58,19 @@ static void
 settle(struct livemap *map, const struct sums *sums)
 {
     struct livemap_tally *tally = &map->tallies[map->n_places];
-    map->totals.live_blocks += sums->n_born - sums->n_died;
+    const struct sum *blocks = &sums->of[0];
+    const struct sum *objects = &sums->of[1];
+    map->totals.live_blocks += blocks->n_born - blocks->n_died;
     map->totals.live_bytes = sums->live_bytes;
     map->totals.peak_bytes = sums->peak_bytes;
-    tally->live_blocks += sums->n_born - sums->n_died;
-    tally->live_bytes += sums->born_bytes - sums->died_bytes;
-    tally->alloc_blocks += sums->n_born;
-    tally->alloc_bytes += sums->born_bytes;
+    tally->live_blocks += blocks->n_born - blocks->n_died;
+    tally->live_bytes += blocks->born_bytes - blocks->died_bytes;
+    tally->alloc_blocks += blocks->n_born;
+    tally->alloc_bytes += blocks->born_bytes;
+    map->totals.object_blocks += objects->n_born - objects->n_died;
+    map->totals.object_bytes += objects->born_bytes - objects->died_bytes;
+    map->totals.object_births += objects->n_born;
+    map->totals.object_deaths += objects->n_died;
 }
 
 /* Where the page's leaf stands; NULL: nowhere, or not this map's alone. */
@@ -104,12 +116,6 @@ fetch(const struct livemap *map, const void *words, size_t i, uint64_t page)
     __builtin_prefetch(slot_of(leaf, next), 1);
 }
 
-static uint64_t
-bytes_of(uint64_t word)
-{
-    return (word >> LIVEMAP_UNITS_SHIFT & LIVEMAP_MOST_UNITS) * GRAIN - 8;
-}
-
 /* False: something is in the way. */
 static ALWAYS_INLINE bool
 tell_birth(struct leaf *leaf, uint64_t word, struct sums *sums)
@@ -119,13 +125,22 @@ tell_birth(struct leaf *leaf, uint64_t word, struct sums *sums)
         return false;
     *slot = LIVE | (uint32_t)(word & SAID);
     leaf->n_live++;
-    const uint64_t n_bytes = bytes_of(word);
-    sums->n_born++;
-    sums->born_bytes += n_bytes;
-    sums->live_bytes += n_bytes;
+    const uint64_t n_bytes = livemap_word_bytes(word);
+    const bool is_object = livemap_word_is_object(word);
+    sums->of[is_object].n_born++;
+    sums->of[is_object].born_bytes += n_bytes;
+    sums->live_bytes += is_object ? 0 : n_bytes;
     if (sums->live_bytes > sums->peak_bytes)
         sums->peak_bytes = sums->live_bytes;
     return true;
+}
+
+/* Of an object the slot has to be of one, too, and of the same half. */
+static ALWAYS_INLINE bool
+is_of(uint32_t slot, uint64_t word)
+{
+    const uint64_t kind = LIVEMAP_OBJECT | (word & LIVEMAP_OBJECT) / 2;
+    return (slot & (LIVE | ODD)) == LIVE && ((slot ^ word) & kind) == 0;
 }
 
 /* The last block of its leaf may only go fast if that is to stay. */
@@ -134,15 +149,16 @@ tell_death(struct leaf *leaf, uint64_t word, bool may_be_last,
            struct sums *sums)
 {
     uint32_t *slot = slot_of(leaf, word);
-    if (unlikely((*slot & (LIVE | ODD)) != LIVE) ||
+    if (unlikely(!is_of(*slot, word)) ||
         unlikely(leaf->n_live == 1 && !may_be_last))
         return false;
-    const uint64_t n_bytes = bytes_of(*slot);
+    const uint64_t n_bytes = livemap_word_bytes(*slot);
+    const bool is_object = livemap_word_is_object(word);
     *slot = 0;
     leaf->n_live--;
-    sums->n_died++;
-    sums->died_bytes += n_bytes;
-    sums->live_bytes -= n_bytes;
+    sums->of[is_object].n_died++;
+    sums->of[is_object].died_bytes += n_bytes;
+    sums->live_bytes -= is_object ? 0 : n_bytes;
     return true;
 }
 
@@ -150,10 +166,12 @@ static void
 tell_slowly(struct livemap *map, uint64_t word)
 {
     const struct livemap_block block = livemap_word_block(word);
-    if ((word & LIVEMAP_DEATH) != 0)
-        livemap_death(map, block.addr);
-    else
+    if ((word & LIVEMAP_DEATH) == 0)
         livemap_birth(map, &block);
+    else if (block.is_object)
+        livemap_object_death(map, block.addr, (word & LIVEMAP_MOVED) != 0);
+    else
+        livemap_death(map, block.addr);
 }
 
 void

@@ -9,7 +9,7 @@ enum {
     MOST_FORKS = 64, /* remembered, until their children have come */
 };
 
-enum kind { BIRTH, DEATH, FORK, REVIVAL };
+enum kind { BIRTH, DEATH, OBJECT_DEATH, OBJECT_MOVE, FORK, REVIVAL };
 
 /* Of a death the address alone counts; of a fork that is its number. */
 struct event {
@@ -161,6 +161,11 @@ apply(struct turns *turns, uint32_t buffer, const struct event *event)
         if (stack != 0 || turns->n_last_stacks != 0)
             remember_stack(turns, buffer, event->block.addr, stack);
         break;
+    case OBJECT_DEATH:
+    case OBJECT_MOVE:
+        livemap_object_death(turns->heap, event->block.addr,
+                             event->kind == OBJECT_MOVE);
+        break;
     case BIRTH:
         livemap_birth(turns->heap, &event->block);
         break;
@@ -222,10 +227,14 @@ static void
 tell_word(struct turns *turns, uint32_t buffer, uint64_t word)
 {
     const struct livemap_block block = livemap_word_block(word);
-    if ((word & LIVEMAP_DEATH) != 0)
-        turns_death(turns, buffer, block.addr);
-    else
+    const enum kind death =
+        (word & LIVEMAP_MOVED) != 0 ? OBJECT_MOVE : OBJECT_DEATH;
+    if ((word & LIVEMAP_DEATH) == 0)
         turns_birth(turns, buffer, &block);
+    else if (block.is_object)
+        tell(turns, buffer, &(struct event){.block = block, .kind = death});
+    else
+        turns_death(turns, buffer, block.addr);
 }
 
 void

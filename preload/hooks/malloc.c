@@ -35,6 +35,7 @@
 
 /* A size word with any of these bits set is not for the hot path. */
 #define CHUNK_NOTABLE (~(uint64_t)(WIRE_LARGE_BYTES - 1) | CHUNK_IS_MMAPPED)
+#define CHUNK_LONG (~(uint64_t)(WIRE_EVENT_LEAST_LONG - 1) | CHUNK_IS_MMAPPED)
 
 static_assert((WIRE_LARGE_BYTES & (WIRE_LARGE_BYTES - 1)) == 0,
               "a mask tells large blocks");
@@ -66,8 +67,7 @@ tell_until(uint64_t *const *end, const void *block, const size_t *asked,
     const uint64_t word = size_word(block);
     const uint64_t chunk_bytes = word & ~CHUNK_FLAGS;
     const uint64_t slack = asked == NULL ? 0 : chunk_bytes - 8 - *asked;
-    if (unlikely((word & CHUNK_NOTABLE) != 0 ||
-                 slack > WIRE_EVENT_MOST_SLACK)) {
+    if (unlikely((word & CHUNK_LONG) != 0 || slack > WIRE_EVENT_MOST_SLACK)) {
         thread_give_place_back((uintptr_t)place);
         return false;
     }

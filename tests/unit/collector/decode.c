@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "collector/model/livemap_block.h"
 #include "include/attrs.h"
 #include "tests/unit/check.h"
 
@@ -352,7 +353,7 @@ Test(decode, what_an_event_says_comes_back)
     uint64_t state = 3;
     for (unsigned i = 0; i < 100000; i++) {
         const uint64_t addr = check_random(&state) % ((uint64_t)1 << 43) * 16;
-        const uint64_t n_bytes = 8 + check_random(&state) % 8190 * 16;
+        const uint64_t n_bytes = 8 + check_random(&state) % 4094 * 16;
         const uint64_t slack = check_random(&state) % 32;
         const enum wire_caller caller =
             (enum wire_caller)(check_random(&state) % WIRE_N_CALLERS);
@@ -362,11 +363,30 @@ Test(decode, what_an_event_says_comes_back)
         const uint64_t event =
             wire_event(addr, n_bytes, n_bytes - slack, caller);
         check_true((event & WIRE_EVENT) != 0);
-        check_true((event & WIRE_EVENT_DEATH) == 0);
+        check_true((event & (WIRE_EVENT_DEATH | WIRE_EVENT_OBJECT)) == 0);
         check_eq(wire_event_addr(event), addr);
         check_eq(wire_event_bytes(event), n_bytes);
         check_eq(wire_event_slack(event), slack);
         check_eq(wire_event_caller(event), caller);
+    }
+}
+
+/* As the model reads it, which takes words as they come. */
+Test(decode, what_an_object_says_comes_back)
+{
+    uint64_t state = 4;
+    for (unsigned i = 0; i < 100000; i++) {
+        const uint64_t addr = check_random(&state) % ((uint64_t)1 << 44) * 8;
+        const uint64_t n_bytes = 8 + check_random(&state) % 64 * 8;
+        const uint64_t slack = check_random(&state) % 8;
+        const uint64_t event = wire_object(addr, n_bytes, n_bytes - slack);
+        check_true((event & WIRE_EVENT) != 0);
+        check_true((event & WIRE_EVENT_DEATH) == 0);
+        const struct livemap_block block = livemap_word_block(event);
+        check_true(block.is_object && block.is_python);
+        check_eq(block.addr, addr);
+        check_eq(block.n_bytes, n_bytes);
+        check_eq(block.asked_bytes, n_bytes - slack);
     }
 }
 
@@ -376,8 +396,8 @@ Test(decode, what_an_event_cannot_say_does_not_fit)
     check_false(wire_event_fits(0x800000000000, 24, 0));
     check_false(wire_event_fits(0x7ffffffffff8, 24, 0));
     check_false(wire_event_fits(0x1000, 32, 32));
-    check_true(wire_event_fits(0x1000, WIRE_LARGE_BYTES - 24, 131048));
-    check_false(wire_event_fits(0x1000, WIRE_LARGE_BYTES - 8, 131064));
+    check_true(wire_event_fits(0x1000, WIRE_EVENT_LEAST_LONG - 24, 65512));
+    check_false(wire_event_fits(0x1000, WIRE_EVENT_LEAST_LONG - 8, 65528));
     check_true(wire_event_fits(0x1000, 1000, 1000 - 31));
     check_false(wire_event_fits(0x1000, 1000, 1000 - 32));
     check_false(wire_event_fits(0x1000, 24, 25));

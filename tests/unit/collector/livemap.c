@@ -56,6 +56,7 @@ check_same(const struct livemap_block *ours, const struct livemap_block *true_)
     check_eq(ours->n_bytes, true_->n_bytes);
     check_eq(ours->asked_bytes, true_->asked_bytes);
     check_eq(ours->is_python, true_->is_python);
+    check_eq(ours->is_object, true_->is_object);
     check_eq(ours->stack, true_->stack);
 }
 
@@ -290,6 +291,83 @@ Test(livemap, a_clone_and_its_origin_know_nothing_of_one_another)
     }
 }
 
+/* ---- objects ----------------------------------------------------------- */
+
+static struct livemap_block
+object_at(uint64_t addr)
+{
+    return (struct livemap_block){
+        .addr = addr,
+        .n_bytes = 48,
+        .asked_bytes = 40,
+        .is_python = true,
+        .is_object = true,
+    };
+}
+
+static void
+check_objects(const struct livemap *map, uint64_t n, uint64_t n_orphans)
+{
+    const struct livemap_totals totals = livemap_totals(map);
+    check_eq(totals.object_blocks, n);
+    check_eq(totals.object_bytes, n * 48);
+    check_eq(totals.object_orphans, n_orphans);
+}
+
+/* The second of two that share 16 bytes has the address of their half. */
+Test(livemap, objects_are_counted_apart)
+{
+    struct livemap *map = livemap_create();
+    const uint64_t addrs[] = {0x555500001000, 0x555500001008, 0x555500002018};
+    struct livemap_block found;
+    for (size_t i = 0; i < countof(addrs); i++) {
+        const struct livemap_block object = object_at(addrs[i]);
+        livemap_birth(map, &object);
+        check_true(livemap_find(map, addrs[i], &found));
+        check_true(found.is_object);
+        check_same(&found, &object);
+    }
+    check_false(livemap_find(map, 0x555500002010, &found));
+    check_objects(map, 3, 0);
+    check_eq(livemap_totals(map).live_blocks, 0);
+    check_eq(livemap_totals(map).peak_bytes, 0);
+    check_eq(livemap_tally(map, 0).alloc_blocks, 0);
+
+    livemap_object_death(map, addrs[1], false);
+    livemap_object_death(map, addrs[1], true);
+    check_objects(map, 2, 0);
+    livemap_object_death(map, addrs[1], false);
+    check_objects(map, 2, 1);
+    check_eq(livemap_totals(map).object_births, 3);
+    check_eq(livemap_totals(map).object_deaths, 1);
+
+    struct livemap *clone = livemap_clone(map);
+    livemap_object_death(map, addrs[0], false);
+    check_objects(map, 1, 1);
+    check_objects(clone, 2, 0);
+    livemap_destroy(clone);
+    livemap_destroy(map);
+}
+
+/* What the object allocator was asked for and malloc gave is malloc's. */
+Test(livemap, of_a_block_of_mallocs_no_object_is_told)
+{
+    struct livemap *map = livemap_create();
+    const struct livemap_block block = {
+        .addr = 0x555500001000, .n_bytes = 24, .asked_bytes = 24};
+    const struct livemap_block object = object_at(block.addr);
+    livemap_birth(map, &block);
+    livemap_birth(map, &object);
+    check_objects(map, 0, 0);
+    livemap_object_death(map, block.addr, false);
+    check_objects(map, 0, 0);
+    check_eq(livemap_totals(map).live_blocks, 1);
+    livemap_death(map, block.addr);
+    check_eq(livemap_totals(map).live_blocks, 0);
+    check_eq(livemap_totals(map).orphans, 0);
+    livemap_destroy(map);
+}
+
 /* ---- words ------------------------------------------------------------- */
 
 enum { RUN = 300, RUNS = 400 };
@@ -301,19 +379,22 @@ any_word(uint64_t *state)
     const uint64_t random = check_random(state);
     const uint64_t addr = (random % 7 == 0 ? 0x7f1234000000 : 0x555500000000) +
                           (random >> 8) % 700 * 16;
-    const uint64_t said = (random >> 32 & 0x3ffff) | (uint64_t)1 << 6;
+    const uint64_t said = (random >> 32 & 0x7ffff) | (uint64_t)1 << 6;
     return addr / 16 << LIVEMAP_ADDR_SHIFT | said |
-           (random % 2 == 0 ? LIVEMAP_DEATH : 0);
+           (random % 2 == 0 ? LIVEMAP_DEATH : 0) |
+           ((said & LIVEMAP_OBJECT) != 0 ? LIVEMAP_PYTHON : 0);
 }
 
 static void
 tell_one(struct livemap *map, uint64_t word)
 {
     const struct livemap_block block = livemap_word_block(word);
-    if ((word & LIVEMAP_DEATH) != 0)
-        livemap_death(map, block.addr);
-    else
+    if ((word & LIVEMAP_DEATH) == 0)
         livemap_birth(map, &block);
+    else if (block.is_object)
+        livemap_object_death(map, block.addr, (word & LIVEMAP_MOVED) != 0);
+    else
+        livemap_death(map, block.addr);
 }
 
 static void
@@ -326,6 +407,11 @@ check_alike(const struct livemap *ours, const struct livemap *truth)
     check_eq(a.peak_bytes, b.peak_bytes);
     check_eq(a.orphans, b.orphans);
     check_eq(a.doubles, b.doubles);
+    check_eq(a.object_blocks, b.object_blocks);
+    check_eq(a.object_bytes, b.object_bytes);
+    check_eq(a.object_births, b.object_births);
+    check_eq(a.object_deaths, b.object_deaths);
+    check_eq(a.object_orphans, b.object_orphans);
     const struct livemap_tally ours_of_none = livemap_tally(ours, 0);
     const struct livemap_tally true_of_none = livemap_tally(truth, 0);
     check_eq(ours_of_none.live_bytes, true_of_none.live_bytes);
