@@ -19,6 +19,7 @@
 #include "preload/process.h"
 #include "preload/python/detect.h"
 #include "preload/python/gc.h"
+#include "preload/python/objects.h"
 #include "preload/real.h"
 #include "preload/unwind/unwind.h"
 
@@ -103,8 +104,10 @@ start(void)
             environment_set_socket(socket_path, is_named);
             pthread_atfork(guard_before_fork, NULL, guard_in_child);
             on_exit(exit_handler, NULL);
-            if (has_python)
+            if (has_python) {
+                python_objects_init();
                 python_gc_init();
+            }
         }
     }
     environment_take_out();

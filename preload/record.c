@@ -172,9 +172,9 @@ record_gc(struct thread *thread, struct wire_gc *gc, uint32_t generation)
 }
 
 void
-record_python(struct thread *thread, struct wire_python *python, bool is_seeded)
+record_python(struct thread *thread, struct wire_python *python, uint32_t flags)
 {
-    PUT(thread, python, PYTHON, is_seeded);
+    PUT(thread, python, PYTHON, flags);
 }
 
 void

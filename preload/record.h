@@ -74,7 +74,7 @@ void record_spawn(struct thread *thread, int pid, bool is_followed);
 /* A finished struct; its header is filled in here. */
 void record_gc(struct thread *thread, struct wire_gc *gc, uint32_t generation);
 void record_python(struct thread *thread, struct wire_python *python,
-                   bool is_seeded);
+                   uint32_t flags);
 
 /* Sent at once: whoever waits for the end must be heard. */
 void record_end(struct thread *thread, enum wire_end_reason reason,

@@ -5,8 +5,11 @@
 #include <stdint.h>
 #include <string.h>
 
+enum { N_NUMBERS = 3 };
+
 static struct {
-    unsigned version;
+    unsigned numbers[N_NUMBERS];
+    bool is_free_threaded;
 } detect;
 
 void
@@ -55,8 +58,8 @@ look_at_object(struct dl_phdr_info *info, size_t n_bytes, void *data)
     return 0;
 }
 
-/* Reads "3.11.7 (main, ...)": the number up to the blank, and 0x030b of it. */
-static unsigned
+/* Reads "3.11.7 (main, ...)": the number up to the blank, and its parts. */
+static void
 parse_version(const char *text, char *version, size_t n_bytes)
 {
     size_t length = 0;
@@ -65,17 +68,16 @@ parse_version(const char *text, char *version, size_t n_bytes)
     memcpy(version, text, length);
     version[length] = '\0';
 
-    unsigned numbers[2] = {0, 0};
-    unsigned at = 0;
-    for (size_t i = 0; i < length && at < 2; i++) {
-        if (text[i] == '.')
-            at++;
+    unsigned *number = detect.numbers;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '.' && number + 1 < detect.numbers + N_NUMBERS)
+            number++;
         else if (text[i] >= '0' && text[i] <= '9')
-            numbers[at] = numbers[at] * 10 + (unsigned)(text[i] - '0');
+            *number = *number * 10 + (unsigned)(text[i] - '0');
         else
             break;
     }
-    return numbers[0] << 8 | (numbers[1] & 0xff);
+    detect.is_free_threaded = strstr(text, "free-threading") != NULL;
 }
 
 /*
@@ -95,8 +97,7 @@ python_detect(struct process_python *found)
     if (dl_iterate_phdr(look_at_object, &search) == 0)
         return false;
     found->text = search.text;
-    detect.version =
-        parse_version(get_version(), found->version, sizeof(found->version));
+    parse_version(get_version(), found->version, sizeof(found->version));
     python_symbol("_PyRuntime", &found->runtime);
     return true;
 }
@@ -104,5 +105,17 @@ python_detect(struct process_python *found)
 unsigned
 python_version(void)
 {
-    return detect.version;
+    return detect.numbers[0] << 8 | (detect.numbers[1] & 0xff);
+}
+
+unsigned
+python_patch(void)
+{
+    return detect.numbers[2];
+}
+
+bool
+python_is_free_threaded(void)
+{
+    return detect.is_free_threaded;
 }

@@ -18,6 +18,12 @@ bool python_detect(struct process_python *found);
 /* Major and minor as 0x030b, or 0 without an interpreter. */
 unsigned python_version(void);
 
+/* The third number of its version. */
+unsigned python_patch(void);
+
+/* Built without the interpreter's lock. */
+bool python_is_free_threaded(void);
+
 /* Copies a dynamic symbol's address into *where, or NULL. */
 void python_symbol(const char *name, void *where);
 

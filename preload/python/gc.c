@@ -8,6 +8,7 @@
 #include "preload/guard.h"
 #include "preload/process.h"
 #include "preload/python/detect.h"
+#include "preload/python/objects.h"
 #include "preload/record.h"
 #include "preload/resident.h"
 
@@ -247,9 +248,12 @@ tell_python(PyObject *module)
         python = (struct wire_python){.since_ns = process_now_ns()};
         is_seeded = read_seed(module, &python);
     } while (n_before != gc.n_collections);
+    const bool are_objects_told = python_objects_are_told();
     struct thread *thread = guard_enter(1);
     if (thread != NULL) {
-        record_python(thread, &python, is_seeded);
+        record_python(thread, &python,
+                      (is_seeded ? WIRE_PYTHON_IS_SEEDED : 0) |
+                          (are_objects_told ? WIRE_PYTHON_TELLS_OBJECTS : 0));
         guard_leave(thread);
     }
 }
@@ -307,6 +311,8 @@ COLD void
 python_gc_look(void)
 {
     if (api.Py_IsInitialized() == 0) {
+        if (!process_is_threaded()) /* or another may set them just now */
+            python_objects_look();
         if (atomic_fetch_add(&gc.n_looks, 1) == LOOKS) {
             atomic_store(&python_gc_current_state, PYTHON_GC_DORMANT);
             guard_slow_down(false);
