@@ -16,6 +16,7 @@
     X(FREE_LIST, "INSERT INTO free_list VALUES (?,?,?,?)")               \
     X(SINGLE, "INSERT INTO single VALUES (?,?,?,?)")                     \
     X(GENERATION, "INSERT INTO generation VALUES (?,?,?,?,?,?)")         \
+    X(OBJECT, "INSERT INTO object VALUES (?,?,?,?,?,?,?,?,?)")           \
     X(HEAP, "INSERT INTO heap VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)") \
     X(MAPPING, "INSERT INTO mapping VALUES (?,?,?,?,?)")                 \
     X(PROOF, "INSERT INTO proof VALUES (?,?,?,?,?,?,?)")
@@ -326,6 +327,22 @@ details_put(struct details *details, const struct census *census, int64_t id)
            put_proofs(details, census, id);
 }
 
+bool
+details_put_objects(struct details *details,
+                    const struct recording_objects *objects, int64_t id)
+{
+    struct binder row = begin(details, INSERT_OBJECT, id);
+    binder_put(&row, objects->births);
+    binder_put(&row, objects->deaths);
+    binder_put(&row, objects->live_blocks);
+    binder_put(&row, objects->live_bytes);
+    binder_put(&row, objects->orphans);
+    binder_put(&row, objects->found_blocks);
+    binder_put(&row, objects->only_told);
+    binder_put(&row, objects->only_found);
+    return binder_done(&row);
+}
+
 static bool
 run(struct details *details, char *sql)
 {
@@ -349,8 +366,9 @@ bool
 details_drop(struct details *details)
 {
     static const char *const tables[] = {
-        "class",  "arena", "type",    "low_type", "block27",  "free_list",
-        "single", "heap",  "mapping", "proof",    "site_use", "generation"};
+        "class",     "arena",      "type",  "low_type", "block27",
+        "free_list", "single",     "heap",  "mapping",  "proof",
+        "site_use",  "generation", "object"};
     for (size_t i = 0; i < countof(tables); i++) {
         if (!run(details, sqlite3_mprintf("DELETE FROM %s WHERE census IN"
                                           " (SELECT id FROM temp.doomed)",

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "collector/census/result.h"
+#include "collector/rows.h"
 
 struct details;
 
@@ -22,6 +23,10 @@ void details_destroy(struct details *details);
 /* All of a census. */
 bool details_put(struct details *details, const struct census *census,
                  int64_t id);
+
+/* What was told beside it. */
+bool details_put_objects(struct details *details,
+                         const struct recording_objects *objects, int64_t id);
 
 /* What is kept of the latest periodic census only. */
 bool details_retire(struct details *details, int64_t id);

@@ -46,6 +46,7 @@ occasion_request(const struct image *image,
         .wants_types = occasion->wants_types,
         .types_budget_us = occasion->types_budget_us,
         .wants_proofs = occasion->kind == CENSUS_mark,
+        .wants_objects = occasion->kind == CENSUS_mark && image->tells_objects,
         .n_control_blocks = image->n_control_blocks,
         .control_blocks =
             xcalloc(image->n_control_blocks, sizeof(image->control_blocks[0])),

@@ -1,5 +1,6 @@
 #include "collector/process_census.h"
 
+#include "collector/agreement.h"
 #include "collector/occasion.h"
 #include "collector/process_python.h"
 #include "collector/process_rows.h"
@@ -22,6 +23,7 @@ struct errand {
     struct census_occasion occasion;
     struct recording_moment moment;
     struct recording_use *uses; /* that the moment points to, or NULL */
+    struct livemap *heap;       /* as it was told, for a mark, or NULL */
 };
 
 static void
@@ -30,6 +32,7 @@ forget(void *context)
     struct errand *errand = context;
     free(errand->label);
     free(errand->uses);
+    livemap_destroy(errand->heap);
     free(errand);
 }
 
@@ -51,6 +54,22 @@ prepare(struct process *process, struct errand *errand,
     return job;
 }
 
+/* What was told of objects; for a mark all that there is by now. */
+static void
+note_objects(struct errand *errand)
+{
+    struct image *image = errand->image;
+    if (image->turns == NULL || !image->tells_objects)
+        return;
+    if (errand->occasion.kind == CENSUS_mark) {
+        image_settle(image, process_now_us(errand->process));
+        livemap_destroy(errand->heap);
+        errand->heap = livemap_clone(turns_map(image->turns));
+    }
+    errand->moment.has_objects = true;
+    errand->moment.objects = agreement_told(turns_map(image->turns));
+}
+
 /* What is known of the image now goes with the job. */
 static void
 ask(struct survey_job *job)
@@ -61,6 +80,7 @@ ask(struct survey_job *job)
     if (hwm >= 0)
         process->vm_hwm_bytes = hwm;
     errand->moment = process_moment(process);
+    note_objects(errand);
     errand->moment.label = errand->label;
     free(errand->uses);
     errand->uses = NULL;
@@ -166,6 +186,8 @@ learn(struct errand *errand, struct census *census)
         schedule_learn(&process->schedule, census);
         process_judge_python(process, census);
     }
+    if (errand->heap != NULL)
+        agreement_find(&errand->moment.objects, errand->heap, census);
     recording_put_census(recording, &errand->moment, census);
     process_put_row(process);
 }

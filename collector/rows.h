@@ -69,6 +69,18 @@ struct recording_use {
     int64_t alloc_bytes_error;
 };
 
+/* What was told of the object allocator's blocks, beside what was found. */
+struct recording_objects {
+    int64_t births; /* by this image, as deaths are */
+    int64_t deaths;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t orphans;      /* deaths of what nobody told of */
+    int64_t found_blocks; /* in use, by the census; negative: unknown, also: */
+    int64_t only_told;
+    int64_t only_found;
+};
+
 /* The figures beside a census. */
 struct recording_moment {
     int64_t process;
@@ -84,6 +96,8 @@ struct recording_moment {
     const char *label; /* may be NULL */
     const struct recording_use *uses;
     size_t n_uses;
+    bool has_objects; /* they were told */
+    struct recording_objects objects;
 };
 
 struct recording_gc {

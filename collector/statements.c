@@ -568,5 +568,7 @@ statements_census(struct statements *statements,
         thinning->last_ordinal = ordinal;
     }
     return details_put(statements->details, census, id) &&
+           (!moment->has_objects ||
+            details_put_objects(statements->details, &moment->objects, id)) &&
            put_uses(statements, thinning, moment, census, id);
 }

@@ -336,6 +336,22 @@ enum { RECORDING_MOST_TYPES = 1024 };
     "CREATE VIEW v_generations AS SELECT c.process, c.t_us, c.kind, c.label," \
     " x.* FROM generation x JOIN census c ON c.id = x.census;"
 
+/*
+ * At level exact: the blocks of CPython's object allocator, as they were told.
+ * Births and deaths are the image's own. What a census of a mark found in use
+ * is compared with what was told of up to then, address by address and size by
+ * size: at a quiet moment neither has one that the other lacks. An orphan is a
+ * death of what nobody told of. No row: nobody told of objects.
+ */
+#define RECORDING_TABLE_OBJECT                                            \
+    "CREATE TABLE object ("                                               \
+    " census INTEGER PRIMARY KEY,"                                        \
+    " births INTEGER, deaths INTEGER,"                                    \
+    " live_blocks INTEGER, live_bytes INTEGER, orphans INTEGER,"          \
+    " found_blocks INTEGER, only_told INTEGER, only_found INTEGER);"      \
+    "CREATE VIEW v_objects AS SELECT c.process, c.t_us, c.kind, c.label," \
+    " x.* FROM object x JOIN census c ON c.id = x.census;"
+
 #define RECORDING_TABLES_OF_MALLOC                                  \
     "CREATE TABLE heap ("                                           \
     " census INTEGER NOT NULL,"                                     \
@@ -521,14 +537,16 @@ enum {
     " SELECT 1 AS tier, * FROM tick1 UNION ALL"              \
     " SELECT 0 AS tier, * FROM tick0;"
 
-#define RECORDING_SCHEMA                                                    \
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT "              \
-    "ROWID;" RECORDING_TABLE_PROCESS RECORDING_TABLES_OF_TIME               \
-        RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON                   \
-            RECORDING_TABLES_OF_MALLOC RECORDING_TABLE_PROOF                \
-                RECORDING_TABLES_OF_SITES RECORDING_VIEWS_OF_SITES          \
-                    RECORDING_NEVER_RETURNED RECORDING_TABLE_GENERATION     \
-                        RECORDING_TABLE_FINDING RECORDING_VIEWS_OF_CENSUSES \
-                            RECORDING_VIEW_OF_PAGES RECORDING_VIEWS_OF_TIME
+#define RECORDING_SCHEMA                                                   \
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT "             \
+    "ROWID;" RECORDING_TABLE_PROCESS RECORDING_TABLES_OF_TIME              \
+        RECORDING_TABLE_CENSUS RECORDING_TABLES_OF_PYTHON                  \
+            RECORDING_TABLE_OBJECT RECORDING_TABLES_OF_MALLOC              \
+                RECORDING_TABLE_PROOF RECORDING_TABLES_OF_SITES            \
+                    RECORDING_VIEWS_OF_SITES RECORDING_NEVER_RETURNED      \
+                        RECORDING_TABLE_GENERATION RECORDING_TABLE_FINDING \
+                            RECORDING_VIEWS_OF_CENSUSES                    \
+                                RECORDING_VIEW_OF_PAGES                    \
+                                    RECORDING_VIEWS_OF_TIME
 
 #endif

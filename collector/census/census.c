@@ -339,6 +339,7 @@ begin(const struct census_request *request)
     census->kind = request->kind;
     census->is_whole = true;
     census->wants_proofs = request->wants_proofs;
+    census->lists_objects = request->wants_objects;
     for (size_t i = 0; i < countof(not_implemented); i++)
         census->is_unknown[not_implemented[i]] = true;
     return census;
@@ -393,6 +394,7 @@ census_destroy(struct census *census)
     free(census->modules);
     free(census->heaps);
     free(census->proofs);
+    free(census->objects);
     free(census->never_returned.free_lists);
     free(census->never_returned.residents);
     free(census->arenas);

@@ -77,6 +77,7 @@ struct census_request {
     bool wants_types;
     uint64_t types_budget_us; /* of CPU; beyond it they are sampled. 0: none */
     bool wants_proofs;
+    bool wants_objects; /* a list of all blocks in use, with types */
 };
 
 /*

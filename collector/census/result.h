@@ -144,6 +144,12 @@ struct census_generation {
 
 enum { CENSUS_GENERATIONS = 3 };
 
+/* A block in use of the object allocator. */
+struct census_object {
+    uint64_t addr;
+    uint32_t n_bytes; /* its size class */
+};
+
 /* The collector of cycles. */
 struct census_collector {
     bool is_known;
@@ -189,6 +195,10 @@ struct census {
     uint64_t n_inferred; /* arenas found by content, without a proof */
     struct census_arena *arenas;
     size_t n_arenas;
+    bool lists_objects; /* where they were wanted, and types were read */
+    struct census_object *objects;
+    size_t n_objects;
+    size_t object_capacity;
     struct census_class classes[CPYTHON_N_CLASSES]; /* by size / 8 - 1 */
     struct census_type *types;                      /* most bytes first */
     size_t n_types;

@@ -74,6 +74,16 @@ is_resident(const struct census_never_returned *never, uint64_t addr,
 }
 
 static void
+list_object(struct census *census, uint64_t addr, uint32_t n_bytes)
+{
+    if (!census->lists_objects)
+        return;
+    XGROW(census->objects, census->object_capacity, census->n_objects);
+    census->objects[census->n_objects++] =
+        (struct census_object){addr, n_bytes};
+}
+
+static void
 read_pool(struct types *types, uint64_t addr, uint32_t pool_bytes,
           const char *content)
 {
@@ -97,8 +107,9 @@ read_pool(struct types *types, uint64_t addr, uint32_t pool_bytes,
     for (uint32_t i = 0; i < pool.n_carved; i++, block.bytes += pool.size) {
         if (is_free[i])
             continue;
-        const bool is_kept = is_resident(
-            never, addr + (uint64_t)(block.bytes - content), &resident);
+        const uint64_t at = addr + (uint64_t)(block.bytes - content);
+        const bool is_kept = is_resident(never, at, &resident);
+        list_object(types->census, at, pool.size);
         const unsigned number = is_kept
                                     ? (unsigned)TYPE_FREE_LIST
                                     : objects_classify(types->objects, &block);

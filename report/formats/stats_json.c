@@ -337,6 +337,22 @@ put_collector(struct json *json, const struct query_process *process,
 }
 
 static void
+put_objects(struct json *json, struct query *query, int64_t census)
+{
+    const struct query_objects objects = query_objects(query, census);
+    json_open(json, "objects", '{');
+    json_number(json, "allocs", objects.births);
+    json_number(json, "frees", objects.deaths);
+    json_number(json, "live_blocks", objects.live_blocks);
+    json_number(json, "live_bytes", objects.live_bytes);
+    json_number(json, "orphans", objects.orphans);
+    json_number(json, "found_blocks", objects.found_blocks);
+    json_number(json, "only_told", objects.only_told);
+    json_number(json, "only_found", objects.only_found);
+    json_close(json, '}');
+}
+
+static void
 put_counters(struct json *json, const struct query_process *process)
 {
     json_open(json, "malloc", '{');
@@ -408,6 +424,7 @@ put_process(struct json *json, struct query *query,
     put_generations(json, query, census.id);
     struct query_process counted = *process;
     query_count_at(query, &counted, &census);
+    put_objects(json, query, census.id);
     put_counters(json, &counted);
     put_collector(json, process, &census);
     json_close(json, '}');

@@ -497,6 +497,30 @@ is_exact(const struct query_process *process)
 }
 
 static void
+put_objects(struct text *text, struct query *query, int64_t census)
+{
+    const struct query_objects objects = query_objects(query, census);
+    char births[UNITS_BYTES];
+    char deaths[UNITS_BYTES];
+    char blocks[UNITS_BYTES];
+    char size[UNITS_BYTES];
+    if (objects.births == QUERY_UNKNOWN)
+        return;
+    text_addf(text,
+              "\n  Python objects: %s births, %s deaths, %s blocks live (%s)\n",
+              units_count(births, objects.births),
+              units_count(deaths, objects.deaths),
+              units_count(blocks, objects.live_blocks),
+              units_bytes(size, objects.live_bytes));
+    if (objects.only_told + objects.only_found > 0)
+        text_addf(text,
+                  "  of them %s are not in the heap, and %s that are were not "
+                  "told\n",
+                  units_count(births, objects.only_told),
+                  units_count(deaths, objects.only_found));
+}
+
+static void
 put_malloc(struct text *text, const struct query_process *process)
 {
     char births[UNITS_BYTES];
@@ -543,6 +567,7 @@ put_process(struct text *text, struct query *query,
         stats_garbage_text(text, query, process);
     }
     put_malloc(text, process);
+    put_objects(text, query, census->id);
     stats_sites_text(text, query, process->id, census);
 }
 

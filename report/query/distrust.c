@@ -82,7 +82,8 @@ query_counts_row(struct query *query, const sqlite3_stmt *statement)
     "'module',"                                                          \
     " 'frame', 'frame_name', 'site', 'site_frame', 'site_use',"          \
     " 'proof', 'clock', 'tick0', 'tick1', 'tick2', 'gc',"                \
-    " 'collection', 'event', 'finding', 'generation')"
+    " 'collection', 'event', 'finding', 'generation',"                   \
+    " 'object')"
 
 /* Whether each of them is a table, and all of it is in the file. */
 static bool

@@ -358,6 +358,20 @@ struct query_generation {
 struct query_generation *query_generations(struct query *query, int64_t census,
                                            size_t *n);
 
+/* What was told of the object allocator's blocks up to a census. */
+struct query_objects {
+    int64_t births; /* QUERY_UNKNOWN, as all others: nobody told of them */
+    int64_t deaths;
+    int64_t live_blocks;
+    int64_t live_bytes;
+    int64_t orphans;
+    int64_t found_blocks; /* QUERY_UNKNOWN, as the next two: not compared */
+    int64_t only_told;
+    int64_t only_found;
+};
+
+struct query_objects query_objects(struct query *query, int64_t census);
+
 struct query_gc {
     int64_t generation;
     int64_t collections;

@@ -209,6 +209,34 @@ query_generations(struct query *query, int64_t census, size_t *n)
     return generations;
 }
 
+struct query_objects
+query_objects(struct query *query, int64_t census)
+{
+    struct query_objects objects = {
+        QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN,
+        QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN, QUERY_UNKNOWN,
+    };
+    if (!statement_has_column(query, "object", "only_found"))
+        return objects;
+    sqlite3_stmt *row = statement_about(
+        query,
+        "SELECT births, deaths, live_blocks, live_bytes, orphans,"
+        " found_blocks, only_told, only_found FROM object WHERE census = ?",
+        census);
+    while (statement_step(query, row))
+        objects = (struct query_objects){
+            .births = statement_number(row, 0),
+            .deaths = statement_number(row, 1),
+            .live_blocks = statement_number(row, 2),
+            .live_bytes = statement_number(row, 3),
+            .orphans = statement_number(row, 4),
+            .found_blocks = statement_number(row, 5),
+            .only_told = statement_number(row, 6),
+            .only_found = statement_number(row, 7),
+        };
+    return objects;
+}
+
 /* ---- events ------------------------------------------------------------ */
 
 struct query_event *

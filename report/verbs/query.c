@@ -15,8 +15,8 @@ static const char help[] =
     "\n"
     "Runs one SELECT. The views are v_processes, v_censuses, v_ledger,\n"
     "v_arenas, v_classes, v_types, v_never_returned, v_gc, v_collections,\n"
-    "v_generations, v_timeline, and the table finding. Columns are separated\n"
-    "by tabs, the first line names them.\n"
+    "v_generations, v_objects, v_timeline, and the table finding. Columns\n"
+    "are separated by tabs, the first line names them.\n"
     "\n"
     "  --json   an array of objects; values are strings or null\n";
 

@@ -332,3 +332,18 @@ Test(details, generations_are_rows_where_they_are_known)
     check_true(details_drop(details));
     check_eq(number("SELECT count(*) FROM generation"), 0);
 }
+
+Test(details, what_was_told_of_objects_is_beside_its_census)
+{
+    run("INSERT INTO census (id, process, t_us, image, kind, rss_bytes, torn,"
+        " has_types, has_low_types) VALUES (9, 3, 77, 0, 'mark', 1, 0, 1, 0)");
+    const struct recording_objects objects = {
+        11, 12, 13, 14, 15, 16, RECORDING_UNKNOWN, 18};
+    check_true(details_put_objects(details, &objects, 9));
+    check_row("SELECT * FROM v_objects",
+              "3|77|mark|-|9|11|12|13|14|15|16|-|18");
+    run("CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY);"
+        "INSERT INTO temp.doomed VALUES (9)");
+    check_true(details_drop(details));
+    check_eq(number("SELECT count(*) FROM object"), 0);
+}

@@ -100,7 +100,7 @@ Test(statements, every_view_can_be_read)
         "v_arenas",         "v_types",       "v_heaps",       "v_mappings",
         "v_pages",          "v_gc",          "v_collections", "v_timeline",
         "v_never_returned", "v_sites",       "v_frames",      "v_blocks27",
-        "v_singles",        "v_generations",
+        "v_singles",        "v_generations", "v_objects",
     };
     char sql[64];
     for (size_t i = 0; i < countof(views); i++) {

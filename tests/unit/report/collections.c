@@ -152,3 +152,37 @@ Test(collections_read, generations_of_an_older_recording_are_not_known)
     check_eq(n, 0);
     query_close(query);
 }
+
+/* ---- objects, of which a census tells as well -------------------------- */
+
+Test(collections_read, objects_are_those_of_a_census)
+{
+    recorded_seal(&recorded);
+    change("INSERT INTO object VALUES (4, 1, 2, 3, 4, 5, NULL, NULL, NULL),"
+           " (5, 10, 20, 30, 40, 50, 60, 70, 80)");
+    struct query *query = open_end();
+    struct query_objects objects = query_objects(query, 4);
+    check_eq(objects.births, 1);
+    check_eq(objects.orphans, 5);
+    check_eq(objects.found_blocks, QUERY_UNKNOWN);
+    objects = query_objects(query, 5);
+    check_eq(objects.deaths, 20);
+    check_eq(objects.live_blocks, 30);
+    check_eq(objects.live_bytes, 40);
+    check_eq(objects.only_told, 70);
+    check_eq(objects.only_found, 80);
+    objects = query_objects(query, 6);
+    check_eq(objects.births, QUERY_UNKNOWN);
+    query_close(query);
+}
+
+Test(collections_read, objects_of_an_older_recording_are_not_known)
+{
+    recorded_seal(&recorded);
+    change("DROP VIEW v_objects; DROP TABLE object");
+    struct query *query = open_end();
+    const struct query_objects objects = query_objects(query, 1);
+    check_eq(objects.births, QUERY_UNKNOWN);
+    check_eq(objects.only_found, QUERY_UNKNOWN);
+    query_close(query);
+}
