@@ -16,7 +16,7 @@ enum {
     LOOKS = 200000, /* mallocs to look at before falling dormant */
     INSTALLS = 50,  /* 3.6 refuses the import of gc while it starts */
     N_GENERATIONS = 3,
-    /* Two readings are a hundredth of it: they cost 1.3 us each. */
+    /* Two readings are a fiftieth of it: they cost 2 to 3 us each. */
     WORTH_READING_NS = 250000,
 };
 
