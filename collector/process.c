@@ -179,8 +179,7 @@ process_create(struct process_world *world, int64_t id,
     const bool is_fork = introduction->hello.reason == WIRE_REASON_FORK;
     if (is_fork && parent != NULL && parent->image->is_open) {
         /* What it had before the fork is the child's too. */
-        process_drain(parent);
-        image_settle(parent->image, process_now_us(parent));
+        process_settle(parent);
     }
     process->image =
         begin_image(process, introduction,

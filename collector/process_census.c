@@ -54,15 +54,14 @@ prepare(struct process *process, struct errand *errand,
     return job;
 }
 
-/* What was told of objects; for a mark all that there is by now. */
+/* What was told of objects. */
 static void
 note_objects(struct errand *errand)
 {
-    struct image *image = errand->image;
+    const struct image *image = errand->image;
     if (image->turns == NULL || !image->tells_objects)
         return;
     if (errand->occasion.kind == CENSUS_mark) {
-        image_settle(image, process_now_us(errand->process));
         livemap_destroy(errand->heap);
         errand->heap = livemap_clone(turns_map(image->turns));
     }
@@ -147,14 +146,26 @@ file_end(struct process *process)
     look_at_group(process, errand);
 }
 
+static void
+heed_end(struct process *process)
+{
+    if (process->exit_status < 0)
+        process->exit_status = process->image->exit_status;
+    file_end(process);
+}
+
 void
 process_drain(struct process *process)
 {
-    struct image *image = process->image;
-    image_drain(image, process_now_us(process));
-    if (process->exit_status < 0)
-        process->exit_status = image->exit_status;
-    file_end(process);
+    image_drain(process->image, process_now_us(process));
+    heed_end(process);
+}
+
+void
+process_settle(struct process *process)
+{
+    image_settle(process->image, process_now_us(process));
+    heed_end(process);
 }
 
 bool
@@ -188,6 +199,8 @@ learn(struct errand *errand, struct census *census)
     }
     if (errand->heap != NULL)
         agreement_find(&errand->moment.objects, errand->heap, census);
+    livemap_destroy(errand->heap);
+    errand->heap = NULL;
     recording_put_census(recording, &errand->moment, census);
     process_put_row(process);
 }
@@ -205,8 +218,13 @@ go_on(struct survey_job *job)
 {
     struct errand *errand = job->context;
     struct process *process = errand->process;
-    if (errand->image == process->image && process->image->is_open)
-        process_drain(process);
+    if (errand->image == process->image && process->image->is_open) {
+        if (errand->occasion.kind == CENSUS_mark &&
+            errand->image->tells_objects)
+            process_settle(process);
+        else
+            process_drain(process);
+    }
     ask(job);
     survey_file(process->world->survey, job);
     look_at_group(process, errand);

@@ -14,6 +14,9 @@ struct process;
 /* Takes what its image has told, and files the census that it waits for. */
 void process_drain(struct process *process);
 
+/* The same, until nothing of it is held back for the sake of its order. */
+void process_settle(struct process *process);
+
 /* The census that the schedule asks for, if any. */
 void process_file_due(struct process *process);
 
