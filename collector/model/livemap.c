@@ -404,6 +404,7 @@ count_death(struct livemap *map, const struct livemap_block *block)
     if (block->is_object) {
         map->totals.object_blocks--;
         map->totals.object_bytes -= block->n_bytes;
+        map->totals.object_deaths++;
         return;
     }
     struct livemap_tally *tally = tally_of(map, block->stack);
@@ -413,17 +414,17 @@ count_death(struct livemap *map, const struct livemap_block *block)
     tally->live_bytes -= block->n_bytes;
 }
 
-/* The block at addr leaves its slot, and gives its stack; false: none is. */
+/* The block at addr leaves its slot, and is *died; false: none is. */
 static bool
-take_out(struct livemap *map, struct leaf *leaf, uint64_t addr, uint32_t *stack)
+take_out(struct livemap *map, struct leaf *leaf, uint64_t addr,
+         struct livemap_block *died)
 {
     uint32_t *slot = &leaf->slots[slot_index(addr)];
     if (!is_odd(*slot)) {
-        const struct livemap_block block = unpack(leaf, addr);
-        if (*slot == 0 || addr != block.addr)
+        *died = unpack(leaf, addr);
+        if (*slot == 0 || addr != died->addr)
             return false;
-        count_death(map, &block);
-        *stack = block.stack;
+        count_death(map, died);
         *slot = 0;
         return true;
     }
@@ -432,8 +433,8 @@ take_out(struct livemap *map, struct leaf *leaf, uint64_t addr, uint32_t *stack)
         return false;
     const uint32_t number = *place & ~(LIVE | ODD);
     struct odd *odd = &map->odds[number];
-    count_death(map, &odd->block);
-    *stack = odd->block.stack;
+    *died = odd->block;
+    count_death(map, died);
     if (place != slot)
         *place = odd->next;
     else
@@ -481,10 +482,10 @@ give_life(struct livemap *map, const struct livemap_block *block)
         (*place)->n_owners = 1;
     }
     struct leaf *leaf = *place;
-    uint32_t stack;
+    struct livemap_block displaced;
     if (leaf->slots[slot_index(block->addr)] != 0 &&
-        take_out(map, leaf, block->addr, &stack)) {
-        map->totals.doubles++;
+        take_out(map, leaf, block->addr, &displaced)) {
+        map->totals.doubles += displaced.is_object ? 0 : 1;
         leaf->n_live--;
     }
     const bool is_in = put_in(map, leaf, block);
@@ -496,7 +497,7 @@ static struct livemap_block
 with_sound_stack(const struct livemap_block *block)
 {
     struct livemap_block sound = *block;
-    if (sound.stack >= LIVEMAP_MOST_STACKS)
+    if (sound.stack >= LIVEMAP_MOST_STACKS || sound.is_object)
         sound.stack = 0;
     return sound;
 }
@@ -542,20 +543,27 @@ rest(struct livemap *map, uint64_t page)
     map->idle = page;
 }
 
-uint32_t
-livemap_death(struct livemap *map, uint64_t addr)
+/* Whether a block was there, which is then *died. */
+static bool
+end_life(struct livemap *map, uint64_t addr, struct livemap_block *died)
 {
     struct region *region = find_region(map, addr);
     struct leaf **place = region == NULL ? NULL : own_leaf(region, addr);
-    uint32_t stack = 0;
-    if (place == NULL || *place == NULL ||
-        !take_out(map, *place, addr, &stack)) {
-        map->totals.orphans++;
-        return 0;
-    }
+    if (place == NULL || *place == NULL || !take_out(map, *place, addr, died))
+        return false;
     if (--(*place)->n_live == 0)
         rest(map, addr >> PAGE_SHIFT);
-    return stack;
+    return true;
+}
+
+uint32_t
+livemap_death(struct livemap *map, uint64_t addr)
+{
+    struct livemap_block died;
+    if (end_life(map, addr, &died) && !died.is_object)
+        return died.stack;
+    map->totals.orphans++;
+    return 0;
 }
 
 void
@@ -565,8 +573,7 @@ livemap_object_death(struct livemap *map, uint64_t addr, bool has_moved)
     if (!livemap_find(map, addr, &block)) {
         map->totals.object_orphans += has_moved ? 0 : 1;
     } else if (block.is_object) {
-        livemap_death(map, addr);
-        map->totals.object_deaths++;
+        end_life(map, addr, &block);
     }
 }
 

@@ -89,7 +89,10 @@ struct livemap_totals {
     uint64_t peak_bytes; /* the most that live_bytes has been */
     uint64_t orphans;    /* deaths of blocks that nobody told of */
     uint64_t doubles; /* births where a block was alive: it has died unseen */
-    /* Of the object allocator, which are in none of those above. */
+    /*
+     * Of the object allocator, which are in none of those above. One in whose
+     * place malloc has a block, or gives one back, has died unseen, too.
+     */
     uint64_t object_blocks;
     uint64_t object_bytes;
     uint64_t object_births; /* a clone's own only; of deaths the same */

@@ -368,6 +368,45 @@ Test(livemap, of_a_block_of_mallocs_no_object_is_told)
     livemap_destroy(map);
 }
 
+/* Events that were lost are no reason to mix up both allocators' figures. */
+Test(livemap, what_malloc_has_in_an_objects_place_is_no_object)
+{
+    struct livemap *map = livemap_create();
+    const struct livemap_block object = object_at(0x555500001000);
+    const struct livemap_block block = {
+        .addr = object.addr, .n_bytes = 24, .asked_bytes = 24};
+    livemap_birth(map, &object);
+    livemap_birth(map, &block); /* its death was lost */
+    check_objects(map, 0, 0);
+    check_eq(livemap_totals(map).object_deaths, 1);
+    check_eq(livemap_totals(map).doubles, 0);
+    livemap_death(map, block.addr);
+
+    livemap_birth(map, &object);
+    livemap_death(map, block.addr); /* so was malloc's birth */
+    check_objects(map, 0, 0);
+    check_eq(livemap_totals(map).object_deaths, 2);
+    check_eq(livemap_totals(map).orphans, 1);
+    livemap_destroy(map);
+}
+
+/* A stack that is told with an object is not left for who comes next. */
+Test(livemap, an_object_has_no_stack)
+{
+    struct livemap *map = livemap_create();
+    struct livemap_block object = object_at(0x555500001000);
+    object.stack = 5;
+    livemap_birth(map, &object);
+    livemap_object_death(map, object.addr, false);
+    const struct livemap_block block = {
+        .addr = object.addr, .n_bytes = 24, .asked_bytes = 24};
+    livemap_birth(map, &block);
+    check_eq(livemap_death(map, block.addr), 0);
+    check_eq(livemap_tally(map, 5).live_blocks, 0);
+    check_eq(livemap_tally(map, 0).live_blocks, 0);
+    livemap_destroy(map);
+}
+
 /* ---- words ------------------------------------------------------------- */
 
 enum { RUN = 300, RUNS = 400 };
