@@ -35,6 +35,8 @@ agreement_find(struct recording_objects *objects, const struct livemap *map,
     int64_t n_told = 0;
     for (size_t i = 0; i < census->n_objects; i++)
         n_told += is_told(map, &census->objects[i]);
+    if (n_told > objects->live_blocks)
+        return; /* one of them was listed twice: no heap is like that */
     objects->found_blocks = (int64_t)census->n_objects;
     objects->only_found = objects->found_blocks - n_told;
     objects->only_told = objects->live_blocks - n_told;

@@ -16,9 +16,9 @@
 struct recording_objects agreement_told(const struct livemap *map);
 
 /*
- * Where the census has a list of its blocks in use: how many, and of how many
- * only one of both knows. A block of another size is one that only the census
- * has, and one that was told only.
+ * Where the census has a list of all its blocks in use: how many, and of how
+ * many only one of both knows. A block of another size is one that only the
+ * census has, and one that was told only.
  */
 void agreement_find(struct recording_objects *objects,
                     const struct livemap *map, const struct census *census);

@@ -144,10 +144,10 @@ struct census_generation {
 
 enum { CENSUS_GENERATIONS = 3 };
 
-/* A block in use of the object allocator. */
+/* A block in use of the object allocator: there may be many. */
 struct census_object {
-    uint64_t addr;
-    uint32_t n_bytes; /* its size class */
+    uint64_t addr : 48;
+    uint64_t n_bytes : 16; /* its size class */
 };
 
 /* The collector of cycles. */

@@ -13,6 +13,8 @@
 #include "include/clock.h"
 #include "include/xalloc.h"
 
+enum { MOST_LISTED = 1 << 24 }; /* objects: 128 MiB */
+
 struct types {
     struct memory *memory;
     const struct memory_runs *runs;
@@ -78,9 +80,13 @@ list_object(struct census *census, uint64_t addr, uint32_t n_bytes)
 {
     if (!census->lists_objects)
         return;
+    if (census->n_objects == MOST_LISTED) {
+        census->lists_objects = false;
+        return;
+    }
     XGROW(census->objects, census->object_capacity, census->n_objects);
-    census->objects[census->n_objects++] =
-        (struct census_object){addr, n_bytes};
+    census->objects[census->n_objects++] = (struct census_object){
+        addr & (((uint64_t)1 << 48) - 1), n_bytes & 0xffff};
 }
 
 static void
