@@ -229,6 +229,14 @@ on_fork(void *context, const struct wire_fork *fork)
         turns_fork(image->turns, buffer_of(image), fork->number);
 }
 
+/* At level exact others are told likewise, which are nobody's business here. */
+static bool
+may_be_mapping(uint64_t addr, uint64_t n_bytes)
+{
+    return n_bytes >= WIRE_LARGE_BYTES || addr % MEMORY_PAGE == 16 ||
+           n_bytes % WIRE_EVENT_GRAIN != 8;
+}
+
 /* The death was counted, and was none. */
 static void
 on_revival(void *context, const struct wire_revival *revival)
@@ -248,7 +256,7 @@ on_revival(void *context, const struct wire_revival *revival)
     };
     image->told[is_python].deaths--;
     image->told[is_python].death_bytes -= revival->n_bytes;
-    if (revival->n_bytes + 8 >= WIRE_EVENT_LEAST_LONG)
+    if (may_be_mapping(revival->addr, revival->n_bytes))
         blocks_birth(image->blocks, revival->stamp, &large);
     if (image->turns != NULL)
         turns_revival(image->turns, buffer_of(image), &block);
@@ -283,7 +291,7 @@ on_birth(void *context, const struct wire_birth *birth)
         .n_bytes = birth->n_bytes,
         .is_python = is_python,
     };
-    if (!is_sample)
+    if (!is_sample && may_be_mapping(birth->addr, birth->n_bytes))
         blocks_birth(image->blocks, birth->stamp, &block);
 }
 
