@@ -306,7 +306,9 @@ struct wire_record {
  *
  * Where malloc gave the block, that is told besides, and a reader goes by what
  * it knows to live at the address. A death comes before the real call, but of a
- * block that moved: then the interpreter's lock keeps the order.
+ * block that moved. Then the interpreter's lock keeps the order; only if moving
+ * unmaps an arena, and a thread without that lock has a block in the same place
+ * by then, a reader is told of its death.
  */
 #define WIRE_EVENT ((uint64_t)1 << 20)
 #define WIRE_EVENT_DEATH ((uint64_t)1 << 19)
@@ -435,11 +437,11 @@ struct wire_remap {
 };
 
 /*
- * A block of WIRE_LARGE_BYTES or more, or one of any size that glibc made a
- * mapping of its own; or with WIRE_IS_SAMPLE one of a Poisson sample of all
- * others, of which a block of n usable bytes is with probability 1 - exp(-n /
- * sample_bytes). Detail: enum wire_caller, and from bit 8 on the number of its
- * stack, 0: none.
+ * A block of WIRE_LARGE_BYTES or more, at level exact of WIRE_EVENT_LEAST_LONG,
+ * or one of any size that glibc made a mapping of its own; or with
+ * WIRE_IS_SAMPLE one of a Poisson sample of all others, of which a block of n
+ * usable bytes is with probability 1 - exp(-n / sample_bytes). Detail: enum
+ * wire_caller, and from bit 8 on the number of its stack, 0: none.
  */
 struct wire_birth {
     struct wire_record record;

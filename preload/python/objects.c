@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "include/cpython.h"
 #include "preload/guard.h"
@@ -36,6 +36,7 @@ static struct {
     void (*release)(void *block);
     struct allocator real[N_DOMAINS]; /* what the wrappers call */
     uint32_t alignment;
+    void *(*probed)(void *context, size_t size);
     bool is_reached;
 } objects;
 
@@ -69,7 +70,7 @@ tell(uint64_t word)
 {
     if (likely(tell_until(&self.places_end, word)))
         return;
-    if (process_mode() != PROCESS_ON)
+    if (process_mode() != PROCESS_ON || !process_is_exact())
         return;
     if (self.turns_end == NULL || !guard_has_turn(&self) ||
         !tell_until(&self.turns_end, word))
@@ -152,6 +153,11 @@ wrap(int domain)
     const struct allocator *real = &objects.real[domain];
     if (real->malloc != NULL && now.malloc != real->malloc)
         return;
+    /* pymalloc has none; the interpreter's debug hooks, and others, have. */
+    if (now.context != NULL) {
+        python_objects_are_wanted = false;
+        return;
+    }
     objects.real[domain] = now;
     objects.set(domain, &(struct allocator){
                             .context = &objects.real[domain],
@@ -182,8 +188,9 @@ alignment(void)
 void
 python_objects_init(void)
 {
+    /* Statistics of pymalloc's are printed only where nothing is around it. */
     if (!process_is_exact() || python_version() < FIRST_VERSION ||
-        python_is_free_threaded())
+        python_is_free_threaded() || getenv("PYTHONMALLOCSTATS") != NULL)
         return;
     python_symbol("PyMem_GetAllocator", &objects.get);
     python_symbol("PyMem_SetAllocator", &objects.set);
@@ -202,14 +209,14 @@ python_objects_init(void)
 static void *
 probing_malloc(void *context, size_t size)
 {
-    const struct allocator *real = context;
     objects.is_reached = true;
-    return real->malloc(real->context, size);
+    return objects.probed(context, size);
 }
 
 /*
  * Somebody may have put others around ours, or in their place: PYTHONMALLOC and
- * -X dev do. One block, given back at once, tells which.
+ * -X dev do. One block, given back at once, tells which. Interpreters with
+ * locks of their own may call either function meanwhile.
  */
 bool
 python_objects_are_told(void)
@@ -217,12 +224,11 @@ python_objects_are_told(void)
     if (!python_objects_are_wanted)
         return false;
     struct allocator *real = &objects.real[DOMAIN_OBJ];
-    struct allocator was = *real;
+    objects.probed = real->malloc;
     objects.is_reached = false;
-    real->context = &was;
-    real->malloc = probing_malloc;
+    __atomic_store_n(&real->malloc, probing_malloc, __ATOMIC_SEQ_CST);
     void *block = objects.allocate(1);
-    *real = was;
+    __atomic_store_n(&real->malloc, objects.probed, __ATOMIC_SEQ_CST);
     objects.release(block);
     return objects.is_reached;
 }

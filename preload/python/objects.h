@@ -6,8 +6,8 @@
  * take. It is there before the interpreter starts. Some interpreters put their
  * own back while they start: until they have, that is looked for.
  *
- * The interpreter's lock is held around all of it. A free-threaded build has
- * none, and is left alone.
+ * An interpreter's lock is held around all of its calls. A free-threaded build
+ * has none, and is left alone.
  */
 #ifndef PRELOAD_PYTHON_OBJECTS_H
 #define PRELOAD_PYTHON_OBJECTS_H

@@ -127,6 +127,7 @@ WAYS = (
     ({}, ("--exact", "--native-stacks"), True),
     ({"PYTHONMALLOC": "debug"}, ("--exact",), False),
     ({"PYTHONMALLOC": "malloc"}, ("--exact",), False),
+    ({"PYTHONMALLOCSTATS": "1"}, ("--exact",), False),
     ({}, (), False),
 )
 
