@@ -172,6 +172,14 @@ class Live:
             self.process.wait(TIMEOUT)
 
 
+def slowness():
+    """How many times longer than on an idle machine things take now."""
+    began, spent = time.monotonic(), time.process_time()
+    while time.process_time() - spent < 0.2:
+        pass
+    return max(1, (time.monotonic() - began) / 0.2)
+
+
 def wait_until_quiet(pid):
     """Until the process sleeps and has used no CPU for a while."""
     deadline = time.monotonic() + TIMEOUT

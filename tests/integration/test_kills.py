@@ -18,7 +18,7 @@ import sys
 import time
 
 import chain
-from chain import Skip, collector_of, rows, run, same, wait_for
+from chain import Skip, collector_of, rows, run, same, slowness, wait_for
 from oracle import (Collector, Lives, NOTHING, Oracle, Unheard, again,
                     check_lossless)
 from programs import BUSY, BUSY_SECONDS
@@ -280,7 +280,7 @@ def check_unharmed(one, said, began):
     same("output, exit status", (output, one.process.returncode),
          (said, STATUS))
     one.check_said(error)
-    if took > 8:
+    if took > 8 * slowness():
         raise AssertionError("it took %.1f s" % took)
     return error
 

@@ -145,7 +145,7 @@ def test_a_daemon_outlives_the_run():
                "    if os.fork() == 0:\n"
                "        for n in (0, 1, 2): os.close(n)\n"
                "        x = [str(i) for i in range(100000)]\n"
-               "        time.sleep(2)\n"
+               "        time.sleep(6)\n"
                "        os._exit(0)\n"
                "    os._exit(0)\n"
                "os.wait()\n")
@@ -155,7 +155,7 @@ def test_a_daemon_outlives_the_run():
                  chain.some_python().path, "-c", program)
     took = time.monotonic() - started
     same("exit status", result.returncode, 0)
-    if took > 1.8:
+    if took > 5:
         raise AssertionError("run took %.1f s" % took)
     if b"1 process lives on" not in result.stderr:
         raise AssertionError("it is not said: %r" % result.stderr)
